@@ -12,6 +12,7 @@ import (
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
+	"google.golang.org/protobuf/types/descriptorpb"
 )
 
 // messageCodec is what the JSON codec knows about one message type. It is made once and never
@@ -212,7 +213,7 @@ var alwaysListed = map[protoreflect.FullName]bool{
 // whenUnset returns the text of fieldCodec.whenUnset. Deprecated fields are written only when set
 // (SCH-33).
 func whenUnset(fd protoreflect.FieldDescriptor) string {
-	if options, ok := fd.Options().(interface{ GetDeprecated() bool }); ok && options.GetDeprecated() {
+	if options, ok := fd.Options().(*descriptorpb.FieldOptions); ok && options.GetDeprecated() {
 		return ""
 	}
 	if fd.IsList() && alwaysListed[fd.ContainingMessage().FullName()] {
