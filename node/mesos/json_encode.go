@@ -39,38 +39,59 @@ type encoder struct {
 }
 
 func (e *encoder) message(c *messageCodec, v reflect.Value) {
-	e.dst = append(e.dst, '{')
-	first := true
+	start := len(e.dst)
 	for i := range c.fields {
 		f := &c.fields[i]
-		fv := v.Field(f.index)
-		// Every proto2 field is a pointer, a slice or a map.
-		unset := fv.IsNil() || (f.list || f.isMap) && fv.Len() == 0
-		if unset {
-			e.incomplete = e.incomplete || f.required
-			if f.whenUnset == "" {
-				continue
-			}
-		}
-		if !first {
-			e.dst = append(e.dst, ',')
-		}
-		first = false
-		e.dst = append(e.dst, f.key...)
-		switch {
-		case unset:
-			e.dst = append(e.dst, f.whenUnset...)
-		case f.isMap:
-			e.mapping(f, fv)
-		case f.list:
-			e.list(f, fv)
-		case f.kind == protoreflect.BytesKind:
-			e.value(f, fv)
-		default:
-			e.value(f, fv.Elem())
+		e.field(f, v.Field(f.index))
+		if f.tail != "" {
+			e.dst = append(append(e.dst, ','), f.tail...)
 		}
 	}
+	// Each member has put a comma before itself.
+	if len(e.dst) == start {
+		e.dst = append(e.dst, '{')
+	} else {
+		e.dst[start] = '{'
+	}
 	e.dst = append(e.dst, '}')
+}
+
+// field writes a comma and the member, or nothing.
+func (e *encoder) field(f *fieldCodec, v reflect.Value) {
+	unset := f.unset(v)
+	if unset {
+		e.incomplete = e.incomplete || f.required
+		if f.whenUnset == "" {
+			return
+		}
+	}
+	e.dst = append(e.dst, f.key...)
+	switch {
+	case unset:
+		e.dst = append(e.dst, f.whenUnset...)
+	case f.isMap:
+		e.mapping(f, v)
+	case f.list:
+		e.list(f, v)
+	case f.pointer:
+		e.value(f, v.Elem())
+	default:
+		e.value(f, v)
+	}
+}
+
+// unset reports whether the field v of a struct counts as absent. Scalars of proto3 messages, of
+// which google.protobuf.Duration is the only one in use, are absent when they are zero.
+func (f *fieldCodec) unset(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Pointer:
+		return v.IsNil()
+	case reflect.Map:
+		return v.Len() == 0
+	case reflect.Slice:
+		return v.IsNil() || f.list && v.Len() == 0
+	}
+	return v.IsZero()
 }
 
 func (e *encoder) list(f *fieldCodec, v reflect.Value) {

@@ -31,7 +31,7 @@ type messageCodec struct {
 // fieldCodec describes one field of a message, and also the values of a map field.
 type fieldCodec struct {
 	name   string
-	key    string // the quoted name with its colon
+	key    string // a comma, the quoted name, a colon
 	number protoreflect.FieldNumber
 	index  int // in the Go struct
 	kind   protoreflect.Kind
@@ -39,9 +39,12 @@ type fieldCodec struct {
 	required bool
 	list     bool
 	isMap    bool
+	pointer  bool // the Go field is a pointer to a scalar or struct
 	// whenUnset is the JSON text to write for an unset field: its explicit default (SCH-32), or the
 	// empty array for a list of OPR-38. Empty: nothing is written.
 	whenUnset string
+	// tail is a member of constant text that follows this one, whether this one is written or not.
+	tail string
 	// wrapped: an object {"value": ...} is accepted for the bytes themselves (SCH-251).
 	wrapped bool
 
@@ -145,12 +148,13 @@ func (b *codecBuilder) field(fd protoreflect.FieldDescriptor, goType reflect.Typ
 	name := string(fd.Name())
 	f := fieldCodec{
 		name:      name,
-		key:       `"` + name + `":`,
+		key:       `,"` + name + `":`,
 		number:    fd.Number(),
 		kind:      fd.Kind(),
 		required:  fd.Cardinality() == protoreflect.Required,
 		list:      fd.IsList(),
 		isMap:     fd.IsMap(),
+		pointer:   goType.Kind() == reflect.Pointer,
 		whenUnset: whenUnset(fd),
 		wrapped:   fd.FullName() == "mesos.v1.scheduler.Call.AcknowledgeOperationStatus.uuid",
 	}
@@ -176,6 +180,9 @@ func (b *codecBuilder) field(fd protoreflect.FieldDescriptor, goType reflect.Typ
 		if err != nil {
 			return fieldCodec{}, err
 		}
+		if path, ok := withCheckpoint[fd.FullName()]; ok {
+			c = c.withCheckpoint(path)
+		}
 		f.message = c
 	}
 	return f, nil
@@ -196,6 +203,27 @@ func (b *codecBuilder) enum(d protoreflect.EnumDescriptor) *enumCodec {
 		}
 	}
 	return e
+}
+
+// withCheckpoint names the lists in which the master shows agents with "checkpoint":true, a field the
+// v1 AgentInfo does not have (the original makes these responses out of its older messages, other
+// than the events), and the path from their entries to the AgentInfo.
+var withCheckpoint = map[protoreflect.FullName][]string{
+	"mesos.v1.master.Response.GetAgents.agents":           {"agent_info"},
+	"mesos.v1.master.Response.GetAgents.recovered_agents": {},
+}
+
+// withCheckpoint returns a copy of the codec in which the AgentInfo at the path has that member.
+func (c *messageCodec) withCheckpoint(path []string) *messageCodec {
+	changed := *c
+	changed.fields = slices.Clone(c.fields)
+	if len(path) == 0 {
+		changed.fields[c.byName["id"]].tail = `"checkpoint":true`
+		return &changed
+	}
+	f := &changed.fields[c.byName[path[0]]]
+	f.message = f.message.withCheckpoint(path[1:])
+	return &changed
 }
 
 // alwaysListed names the messages of the operator API whose own lists are written even when they

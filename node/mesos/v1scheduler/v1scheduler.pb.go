@@ -2563,7 +2563,7 @@ func (x *Call_Message) GetData() []byte {
 
 type Call_Request struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Requests      []*Call_Request        `protobuf:"bytes,1,rep,name=requests" json:"requests,omitempty"`
+	Requests      []*v1.Request          `protobuf:"bytes,1,rep,name=requests" json:"requests,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2598,7 +2598,7 @@ func (*Call_Request) Descriptor() ([]byte, []int) {
 	return file_v1scheduler_v1scheduler_proto_rawDescGZIP(), []int{4, 13}
 }
 
-func (x *Call_Request) GetRequests() []*Call_Request {
+func (x *Call_Request) GetRequests() []*v1.Request {
 	if x != nil {
 		return x.Requests
 	}
@@ -2936,7 +2936,7 @@ const file_v1scheduler_v1scheduler_proto_rawDesc = "" +
 	"\x0fRoleConstraints\x12R\n" +
 	"\x06groups\x18\x01 \x03(\v2:.mesos.v1.scheduler.OfferConstraints.RoleConstraints.GroupR\x06groups\x1ae\n" +
 	"\x05Group\x12\\\n" +
-	"\x15attribute_constraints\x18\x01 \x03(\v2'.mesos.v1.scheduler.AttributeConstraintR\x14attributeConstraints\"\xe2\x1e\n" +
+	"\x15attribute_constraints\x18\x01 \x03(\v2'.mesos.v1.scheduler.AttributeConstraintR\x14attributeConstraints\"\xd3\x1e\n" +
 	"\x04Call\x128\n" +
 	"\fframework_id\x18\x01 \x01(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x121\n" +
 	"\x04type\x18\x02 \x01(\x0e2\x1d.mesos.v1.scheduler.Call.TypeR\x04type\x12@\n" +
@@ -3013,9 +3013,9 @@ const file_v1scheduler_v1scheduler_proto_rawDesc = "" +
 	"\bagent_id\x18\x01 \x02(\v2\x11.mesos.v1.AgentIDR\aagentId\x125\n" +
 	"\vexecutor_id\x18\x02 \x02(\v2\x14.mesos.v1.ExecutorIDR\n" +
 	"executorId\x12\x12\n" +
-	"\x04data\x18\x03 \x02(\fR\x04data\x1aG\n" +
-	"\aRequest\x12<\n" +
-	"\brequests\x18\x01 \x03(\v2 .mesos.v1.scheduler.Call.RequestR\brequests\x1a \n" +
+	"\x04data\x18\x03 \x02(\fR\x04data\x1a8\n" +
+	"\aRequest\x12-\n" +
+	"\brequests\x18\x01 \x03(\v2\x11.mesos.v1.RequestR\brequests\x1a \n" +
 	"\bSuppress\x12\x14\n" +
 	"\x05roles\x18\x01 \x03(\tR\x05roles\x1a\xcf\x01\n" +
 	"\x0fUpdateFramework\x12>\n" +
@@ -3131,6 +3131,7 @@ var file_v1scheduler_v1scheduler_proto_goTypes = []any{
 	(*v1.KillPolicy)(nil),                          // 63: mesos.v1.KillPolicy
 	(*v1.ResourceProviderID)(nil),                  // 64: mesos.v1.ResourceProviderID
 	(*v1.OperationID)(nil),                         // 65: mesos.v1.OperationID
+	(*v1.Request)(nil),                             // 66: mesos.v1.Request
 }
 var file_v1scheduler_v1scheduler_proto_depIdxs = []int32{
 	0,  // 0: mesos.v1.scheduler.Event.type:type_name -> mesos.v1.scheduler.Event.Type
@@ -3216,7 +3217,7 @@ var file_v1scheduler_v1scheduler_proto_depIdxs = []int32{
 	49, // 80: mesos.v1.scheduler.Call.ReconcileOperations.operations:type_name -> mesos.v1.scheduler.Call.ReconcileOperations.Operation
 	57, // 81: mesos.v1.scheduler.Call.Message.agent_id:type_name -> mesos.v1.AgentID
 	58, // 82: mesos.v1.scheduler.Call.Message.executor_id:type_name -> mesos.v1.ExecutorID
-	45, // 83: mesos.v1.scheduler.Call.Request.requests:type_name -> mesos.v1.scheduler.Call.Request
+	66, // 83: mesos.v1.scheduler.Call.Request.requests:type_name -> mesos.v1.Request
 	59, // 84: mesos.v1.scheduler.Call.UpdateFramework.framework_info:type_name -> mesos.v1.FrameworkInfo
 	7,  // 85: mesos.v1.scheduler.Call.UpdateFramework.offer_constraints:type_name -> mesos.v1.scheduler.OfferConstraints
 	62, // 86: mesos.v1.scheduler.Call.Reconcile.Task.task_id:type_name -> mesos.v1.TaskID
