@@ -1,0 +1,5 @@
+package isolate
+
+import "os"
+
+func selfExecutable() (string, error) { return os.Executable() }
