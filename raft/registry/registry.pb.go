@@ -41,7 +41,10 @@ type Op struct {
 	//	*Op_AdmitFramework
 	//	*Op_UpdateFramework
 	//	*Op_RemoveFramework
-	Op            isOp_Op `protobuf_oneof:"op"`
+	Op isOp_Op `protobuf_oneof:"op"`
+	// The first clusterd version that knows the operation: a node that does not know it names this
+	// version when it stops.
+	Since         *string `protobuf:"bytes,100,opt,name=since" json:"since,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -171,6 +174,13 @@ func (x *Op) GetRemoveFramework() *RemoveFramework {
 		}
 	}
 	return nil
+}
+
+func (x *Op) GetSince() string {
+	if x != nil && x.Since != nil {
+		return *x.Since
+	}
+	return ""
 }
 
 type isOp_Op interface {
@@ -755,6 +765,7 @@ type Snapshot struct {
 	Gone              []*Snapshot_Gone        `protobuf:"bytes,4,rep,name=gone" json:"gone,omitempty"`
 	Frameworks        []*Snapshot_Framework   `protobuf:"bytes,5,rep,name=frameworks" json:"frameworks,omitempty"`
 	RemovedFrameworks []*Snapshot_Removed     `protobuf:"bytes,6,rep,name=removed_frameworks,json=removedFrameworks" json:"removed_frameworks,omitempty"`
+	Index             *uint64                 `protobuf:"varint,7,opt,name=index" json:"index,omitempty"` // of the newest operation applied
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
@@ -831,6 +842,13 @@ func (x *Snapshot) GetRemovedFrameworks() []*Snapshot_Removed {
 	return nil
 }
 
+func (x *Snapshot) GetIndex() uint64 {
+	if x != nil && x.Index != nil {
+		return *x.Index
+	}
+	return 0
+}
+
 type Snapshot_Agent struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Info          *v1.AgentInfo          `protobuf:"bytes,1,req,name=info" json:"info,omitempty"`
@@ -887,6 +905,7 @@ type Snapshot_Unreachable struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Info          *v1.AgentInfo          `protobuf:"bytes,1,req,name=info" json:"info,omitempty"`
 	Time          *int64                 `protobuf:"varint,2,req,name=time" json:"time,omitempty"`
+	Admitted      *int64                 `protobuf:"varint,3,opt,name=admitted" json:"admitted,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -931,6 +950,13 @@ func (x *Snapshot_Unreachable) GetInfo() *v1.AgentInfo {
 func (x *Snapshot_Unreachable) GetTime() int64 {
 	if x != nil && x.Time != nil {
 		return *x.Time
+	}
+	return 0
+}
+
+func (x *Snapshot_Unreachable) GetAdmitted() int64 {
+	if x != nil && x.Admitted != nil {
+		return *x.Admitted
 	}
 	return 0
 }
@@ -1111,7 +1137,7 @@ var File_registry_proto protoreflect.FileDescriptor
 
 const file_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x0eregistry.proto\x12\x11clusterd.registry\x1a\vv1/v1.proto\"\x93\x06\n" +
+	"\x0eregistry.proto\x12\x11clusterd.registry\x1a\vv1/v1.proto\"\xa9\x06\n" +
 	"\x02Op\x12C\n" +
 	"\felect_master\x18\x01 \x01(\v2\x1e.clusterd.registry.ElectMasterH\x00R\velectMaster\x12@\n" +
 	"\vadmit_agent\x18\x02 \x01(\v2\x1d.clusterd.registry.AdmitAgentH\x00R\n" +
@@ -1124,7 +1150,8 @@ const file_registry_proto_rawDesc = "" +
 	"\x0fadmit_framework\x18\b \x01(\v2!.clusterd.registry.AdmitFrameworkH\x00R\x0eadmitFramework\x12O\n" +
 	"\x10update_framework\x18\t \x01(\v2\".clusterd.registry.UpdateFrameworkH\x00R\x0fupdateFramework\x12O\n" +
 	"\x10remove_framework\x18\n" +
-	" \x01(\v2\".clusterd.registry.RemoveFrameworkH\x00R\x0fremoveFrameworkB\x04\n" +
+	" \x01(\v2\".clusterd.registry.RemoveFrameworkH\x00R\x0fremoveFramework\x12\x14\n" +
+	"\x05since\x18d \x01(\tR\x05sinceB\x04\n" +
 	"\x02op\">\n" +
 	"\vElectMaster\x12\x1b\n" +
 	"\tmaster_id\x18\x01 \x02(\tR\bmasterId\x12\x12\n" +
@@ -1154,7 +1181,7 @@ const file_registry_proto_rawDesc = "" +
 	"\x0fRemoveFramework\x128\n" +
 	"\fframework_id\x18\x01 \x02(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x12\x12\n" +
 	"\x04time\x18\x02 \x02(\x03R\x04time\x12\x14\n" +
-	"\x05cause\x18\x03 \x01(\tR\x05cause\"\xc4\x06\n" +
+	"\x05cause\x18\x03 \x01(\tR\x05cause\"\xf6\x06\n" +
 	"\bSnapshot\x12\x1b\n" +
 	"\tmaster_id\x18\x01 \x01(\tR\bmasterId\x129\n" +
 	"\x06agents\x18\x02 \x03(\v2!.clusterd.registry.Snapshot.AgentR\x06agents\x12I\n" +
@@ -1163,13 +1190,15 @@ const file_registry_proto_rawDesc = "" +
 	"\n" +
 	"frameworks\x18\x05 \x03(\v2%.clusterd.registry.Snapshot.FrameworkR\n" +
 	"frameworks\x12R\n" +
-	"\x12removed_frameworks\x18\x06 \x03(\v2#.clusterd.registry.Snapshot.RemovedR\x11removedFrameworks\x1aL\n" +
+	"\x12removed_frameworks\x18\x06 \x03(\v2#.clusterd.registry.Snapshot.RemovedR\x11removedFrameworks\x12\x14\n" +
+	"\x05index\x18\a \x01(\x04R\x05index\x1aL\n" +
 	"\x05Agent\x12'\n" +
 	"\x04info\x18\x01 \x02(\v2\x13.mesos.v1.AgentInfoR\x04info\x12\x1a\n" +
-	"\badmitted\x18\x02 \x01(\x03R\badmitted\x1aJ\n" +
+	"\badmitted\x18\x02 \x01(\x03R\badmitted\x1af\n" +
 	"\vUnreachable\x12'\n" +
 	"\x04info\x18\x01 \x02(\v2\x13.mesos.v1.AgentInfoR\x04info\x12\x12\n" +
-	"\x04time\x18\x02 \x02(\x03R\x04time\x1aH\n" +
+	"\x04time\x18\x02 \x02(\x03R\x04time\x12\x1a\n" +
+	"\badmitted\x18\x03 \x01(\x03R\badmitted\x1aH\n" +
 	"\x04Gone\x12,\n" +
 	"\bagent_id\x18\x01 \x02(\v2\x11.mesos.v1.AgentIDR\aagentId\x12\x12\n" +
 	"\x04time\x18\x02 \x02(\x03R\x04time\x1aq\n" +

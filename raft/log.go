@@ -1,0 +1,630 @@
+package raft
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"go.etcd.io/bbolt"
+	berrors "go.etcd.io/bbolt/errors"
+	etcdraft "go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	logName  = "log.db"
+	lockName = "lock"
+
+	// lockPatience is how long a process that is just ending may keep the lock.
+	lockPatience = time.Second
+	lockInterval = 10 * time.Millisecond
+
+	// tailBytes is how much of the newest entries is kept in memory: what followers that keep up,
+	// and the state machine, still have to read.
+	tailBytes = 8 << 20
+
+	// growBytes is how much log.db grows at once.
+	growBytes = 4 << 20
+	mmapBytes = 64 << 20
+
+	stateFormat = 1
+)
+
+var (
+	metaBucket  = []byte("meta")
+	entryBucket = []byte("entries")
+	stateKey    = []byte("state")
+)
+
+// logState is the one record that every transaction rewrites. All entries after start, up to last,
+// are in the log.
+type logState struct {
+	id                    uint64 // of the member
+	term, vote, commit    uint64 // hard state
+	startIndex, startTerm uint64
+	lastIndex, lastTerm   uint64
+	snapIndex, snapTerm   uint64 // 0 if there is no snapshot
+}
+
+// log is the log of one member on disk. One goroutine at a time may use it. After an error of the
+// disk it is of no more use: every method returns that error.
+type log struct {
+	dir, path string
+	noSync    bool
+	lock      *os.File
+	db        *bbolt.DB
+	state     logState          // as on disk
+	commit    uint64            // perhaps ahead of the disk
+	conf      *raftpb.ConfState // as of the snapshot
+	tail      []*raftpb.Entry   // the newest entries, up to state.lastIndex
+	tailSize  int               // bytes of them
+	failed    error
+}
+
+var _ etcdraft.Storage = (*log)(nil)
+
+// openLog opens the log in a directory, or begins a new one with these voters, and checks all of
+// it. It holds the directory's lock until close.
+func openLog(cfg Config) (l *log, err error) {
+	if err := makeDir(cfg.Dir); err != nil {
+		return nil, err
+	}
+	l = &log{dir: cfg.Dir, path: filepath.Join(cfg.Dir, logName), noSync: cfg.NoSync, conf: raftpb.EnsureConfState(nil)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, l.close())
+			l = nil
+		}
+	}()
+	if err := l.acquire(); err != nil {
+		return l, err
+	}
+	if err := l.begin(cfg); err != nil {
+		return l, err
+	}
+	if err := l.check(); err != nil {
+		return l, err
+	}
+	if l.db, err = l.openDB(l.path); err != nil {
+		return l, err
+	}
+	if err := l.load(); err != nil {
+		return l, err
+	}
+	if l.state.id != cfg.ID {
+		return l, fmt.Errorf("raft directory %s belongs to member %d, not %d", l.dir, l.state.id, cfg.ID)
+	}
+	return l, cleanDir(l.dir, l.state.snapIndex, l.state.snapTerm)
+}
+
+// acquire takes the directory's lock, which ends with the process at the latest.
+func (l *log) acquire() error {
+	path := filepath.Join(l.dir, lockName)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return onDisk("lock", path, err)
+	}
+	l.lock = f
+	for deadline := time.Now().Add(lockPatience); ; {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return nil
+		case !errors.Is(err, syscall.EWOULDBLOCK) && !errors.Is(err, syscall.EINTR):
+			return onDisk("lock", path, err)
+		case time.Now().After(deadline):
+			return onDisk("lock", path, ErrLocked)
+		}
+		time.Sleep(lockInterval)
+	}
+}
+
+// begin makes the log of a new member, whole or not at all, if there is none.
+func (l *log) begin(cfg Config) error {
+	if _, err := os.Stat(l.path); !errors.Is(err, os.ErrNotExist) {
+		return onDisk("open", l.path, err)
+	}
+	if left, err := filepath.Glob(filepath.Join(l.dir, snapshotPrefix+"*")); err != nil || len(left) > 0 {
+		return onDisk("open", l.path, fmt.Errorf("%w: it is missing, but there is %v", ErrCorrupt, left))
+	}
+	aside := l.path + temporary
+	if err := os.Remove(aside); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return onDisk("remove", aside, err)
+	}
+	// Every first voter begins with the same entries, as if a leader of term 1 had committed them.
+	first := logState{id: cfg.ID, term: 1, commit: uint64(len(cfg.Voters)), lastIndex: uint64(len(cfg.Voters)), lastTerm: 1}
+	var entries []*raftpb.Entry
+	for i, voter := range cfg.Voters {
+		data, err := proto.Marshal(&raftpb.ConfChange{Type: raftpb.ConfChangeAddNode.Enum(), NodeId: new(voter)})
+		if err != nil {
+			return fmt.Errorf("encode member %d: %w", voter, err)
+		}
+		entries = append(entries, &raftpb.Entry{
+			Type: raftpb.EntryConfChange.Enum(), Term: new(uint64(1)), Index: new(uint64(i + 1)), Data: data,
+		})
+	}
+	db, err := l.openDB(aside)
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		for _, name := range [][]byte{metaBucket, entryBucket} {
+			if _, err := tx.CreateBucket(name); err != nil {
+				return err
+			}
+		}
+		if err := putEntries(tx, entries); err != nil {
+			return err
+		}
+		return putState(tx, first)
+	})
+	if cerr := db.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return onDisk("create", aside, err)
+	}
+	if err := os.Rename(aside, l.path); err != nil {
+		return onDisk("create", l.path, err)
+	}
+	if l.noSync {
+		return nil
+	}
+	return syncDir(l.dir)
+}
+
+// check checks the pages of log.db.
+func (l *log) check() error {
+	f, err := os.Open(l.path)
+	if err != nil {
+		return onDisk("check", l.path, err)
+	}
+	defer f.Close() // only read
+	info, err := f.Stat()
+	if err == nil {
+		err = checkPages(f, info.Size())
+	}
+	return onDisk("check", l.path, err)
+}
+
+func (l *log) openDB(path string) (db *bbolt.DB, err error) {
+	defer guard("open", path, &err)()
+	db, err = bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout: lockPatience,
+		// The list of free pages is found anew at each start: less to write each time, and one thing
+		// less that can be damaged.
+		NoFreelistSync:  true,
+		FreelistType:    bbolt.FreelistMapType,
+		NoSync:          l.noSync,
+		NoGrowSync:      l.noSync,
+		NoStatistics:    true,
+		InitialMmapSize: mmapBytes,
+	})
+	if errors.Is(err, berrors.ErrTimeout) {
+		err = ErrLocked
+	}
+	if err != nil {
+		return nil, err
+	}
+	db.AllocSize = growBytes
+	return db, nil
+}
+
+// load reads and checks the state and every entry.
+func (l *log) load() (err error) {
+	defer guard("read", l.path, &err)()
+	return l.db.View(func(tx *bbolt.Tx) error {
+		meta, entries := tx.Bucket(metaBucket), tx.Bucket(entryBucket)
+		if meta == nil || entries == nil {
+			return fmt.Errorf("%w: a bucket is missing", ErrCorrupt)
+		}
+		if l.state, err = decodeState(meta.Get(stateKey)); err != nil {
+			return err
+		}
+		l.commit = l.state.commit
+		index, term := l.state.startIndex, l.state.startTerm
+		c := entries.Cursor()
+		for k, v := c.First(); k != nil; k, v = c.Next() {
+			e, err := decodeStored(k, v)
+			if err != nil {
+				return err
+			}
+			if e.GetIndex() != index+1 || e.GetTerm() < term {
+				return fmt.Errorf("%w: entry %d of term %d follows entry %d of term %d", ErrCorrupt, e.GetIndex(), e.GetTerm(), index, term)
+			}
+			index, term = e.GetIndex(), e.GetTerm()
+			l.remember(e)
+		}
+		if index != l.state.lastIndex || term != l.state.lastTerm {
+			return fmt.Errorf("%w: the last entry is %d of term %d, not %d of term %d",
+				ErrCorrupt, index, term, l.state.lastIndex, l.state.lastTerm)
+		}
+		return l.state.validate()
+	})
+}
+
+// close frees the log and its lock.
+func (l *log) close() (err error) {
+	defer guard("close", l.path, &err)()
+	if l.db != nil {
+		err = l.db.Close()
+		l.db = nil
+	}
+	if l.lock != nil {
+		err = errors.Join(err, l.lock.Close())
+		l.lock = nil
+	}
+	return err
+}
+
+// bytes is the size of log.db.
+func (l *log) bytes() int64 {
+	info, err := os.Stat(l.path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// update runs one transaction that ends with the state next.
+func (l *log) update(op string, next logState, fn func(*bbolt.Tx) error) (err error) {
+	if l.failed != nil {
+		return l.failed
+	}
+	defer func() { l.failed = err }()
+	defer guard(op, l.path, &err)()
+	err = l.db.Update(func(tx *bbolt.Tx) error {
+		if err := fn(tx); err != nil {
+			return err
+		}
+		return putState(tx, next)
+	})
+	if err == nil {
+		l.state = next
+	}
+	return err
+}
+
+// save makes the outcome of one turn durable: term and vote, and entries that replace all from the
+// first of them on. If sync is false there is nothing that must outlive a crash, and nothing is
+// written.
+func (l *log) save(hard *raftpb.HardState, entries []*raftpb.Entry, sync bool) error {
+	next := l.state
+	if !etcdraft.IsEmptyHardState(hard) {
+		l.commit = hard.GetCommit()
+		next.term, next.vote = hard.GetTerm(), hard.GetVote()
+	}
+	next.commit = l.commit
+	if !sync && len(entries) == 0 {
+		return nil
+	}
+	old := l.state.lastIndex
+	if len(entries) > 0 {
+		last := entries[len(entries)-1]
+		next.lastIndex, next.lastTerm = last.GetIndex(), last.GetTerm()
+	}
+	err := l.update("write", next, func(tx *bbolt.Tx) error {
+		if len(entries) == 0 {
+			return nil
+		}
+		for i := next.lastIndex + 1; i <= old; i++ {
+			if err := tx.Bucket(entryBucket).Delete(entryKey(i)); err != nil {
+				return err
+			}
+		}
+		return putEntries(tx, entries)
+	})
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		l.remember(e)
+	}
+	return nil
+}
+
+// compact records that the state machine's snapshot at meta is durable, and drops all but keep
+// entries before it.
+func (l *log) compact(meta *raftpb.SnapshotMetadata, keep uint64) error {
+	next := l.state
+	next.commit = l.commit
+	next.snapIndex, next.snapTerm = meta.GetIndex(), meta.GetTerm()
+	if start := next.snapIndex - min(keep, next.snapIndex); start > next.startIndex {
+		term, err := l.Term(start)
+		if err != nil {
+			return err
+		}
+		next.startIndex, next.startTerm = start, term
+	}
+	err := l.update("cut", next, func(tx *bbolt.Tx) error {
+		return dropEntries(tx, next.startIndex)
+	})
+	if err != nil {
+		return err
+	}
+	l.conf = meta.GetConfState()
+	l.forget()
+	return nil
+}
+
+// install replaces the whole log by a durable snapshot that came from another peer.
+func (l *log) install(meta *raftpb.SnapshotMetadata, hard *raftpb.HardState) error {
+	next := l.state
+	if !etcdraft.IsEmptyHardState(hard) {
+		l.commit = hard.GetCommit()
+		next.term, next.vote = hard.GetTerm(), hard.GetVote()
+	}
+	l.commit = max(l.commit, meta.GetIndex())
+	next.commit = l.commit
+	next.startIndex, next.startTerm = meta.GetIndex(), meta.GetTerm()
+	next.lastIndex, next.lastTerm = meta.GetIndex(), meta.GetTerm()
+	next.snapIndex, next.snapTerm = meta.GetIndex(), meta.GetTerm()
+	err := l.update("write", next, func(tx *bbolt.Tx) error {
+		if err := tx.DeleteBucket(entryBucket); err != nil {
+			return err
+		}
+		_, err := tx.CreateBucket(entryBucket)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	l.conf, l.tail, l.tailSize = meta.GetConfState(), nil, 0
+	return nil
+}
+
+// remember puts an entry that is on disk at the end of the tail.
+func (l *log) remember(e *raftpb.Entry) {
+	if n := len(l.tail); n > 0 {
+		first := l.tail[0].GetIndex()
+		keep := e.GetIndex() - min(first, e.GetIndex())
+		for _, old := range l.tail[min(keep, uint64(n)):] {
+			l.tailSize -= proto.Size(old)
+		}
+		// Entries that were read may still be in use: never write over them.
+		if keep < uint64(n) {
+			l.tail = l.tail[:keep:keep]
+		}
+	}
+	l.tail = append(l.tail, e)
+	l.tailSize += proto.Size(e)
+	l.forget()
+}
+
+// forget drops entries from the tail that are no longer in the log, or too many.
+func (l *log) forget() {
+	drop := 0
+	for drop < len(l.tail)-1 && (l.tailSize > tailBytes || l.tail[drop].GetIndex() <= l.state.startIndex) {
+		l.tailSize -= proto.Size(l.tail[drop])
+		drop++
+	}
+	if drop > 0 {
+		clear(l.tail[:drop])
+		l.tail = l.tail[drop:]
+	}
+}
+
+// InitialState returns term, vote and commit index, and the members as of the snapshot.
+func (l *log) InitialState() (*raftpb.HardState, *raftpb.ConfState, error) {
+	s := l.state
+	return &raftpb.HardState{Term: new(s.term), Vote: new(s.vote), Commit: new(s.commit)}, l.conf, l.failed
+}
+
+// FirstIndex returns the index of the first entry.
+func (l *log) FirstIndex() (uint64, error) { return l.state.startIndex + 1, l.failed }
+
+// LastIndex returns the index of the last entry.
+func (l *log) LastIndex() (uint64, error) { return l.state.lastIndex, l.failed }
+
+// Term returns the term of an entry, or of the entry before the first.
+func (l *log) Term(i uint64) (uint64, error) {
+	switch {
+	case l.failed != nil:
+		return 0, l.failed
+	case i == l.state.startIndex:
+		return l.state.startTerm, nil
+	case i < l.state.startIndex:
+		return 0, etcdraft.ErrCompacted
+	case i > l.state.lastIndex:
+		return 0, etcdraft.ErrUnavailable
+	}
+	if len(l.tail) > 0 && i >= l.tail[0].GetIndex() {
+		return l.tail[i-l.tail[0].GetIndex()].GetTerm(), nil
+	}
+	entries, err := l.read(i, i+1, 0)
+	if err != nil {
+		return 0, err
+	}
+	return entries[0].GetTerm(), nil
+}
+
+// Entries returns entries from lo to below hi, of maxSize bytes together, but at least one.
+func (l *log) Entries(lo, hi, maxSize uint64) ([]*raftpb.Entry, error) {
+	switch {
+	case l.failed != nil:
+		return nil, l.failed
+	case lo <= l.state.startIndex:
+		return nil, etcdraft.ErrCompacted
+	case hi > l.state.lastIndex+1 || lo >= hi:
+		return nil, etcdraft.ErrUnavailable
+	}
+	if len(l.tail) == 0 || lo < l.tail[0].GetIndex() {
+		return l.read(lo, hi, maxSize)
+	}
+	first := l.tail[0].GetIndex()
+	found := l.tail[lo-first : hi-first]
+	size := uint64(0)
+	for i, e := range found {
+		size += uint64(proto.Size(e))
+		if i > 0 && size > maxSize {
+			found = found[:i]
+			break
+		}
+	}
+	return append([]*raftpb.Entry(nil), found...), nil
+}
+
+// read reads entries from disk.
+func (l *log) read(lo, hi, maxSize uint64) (found []*raftpb.Entry, err error) {
+	defer func() {
+		if err != nil {
+			l.failed = err
+		}
+	}()
+	defer guard("read", l.path, &err)()
+	err = l.db.View(func(tx *bbolt.Tx) error {
+		size := uint64(0)
+		c := tx.Bucket(entryBucket).Cursor()
+		k, v := c.Seek(entryKey(lo))
+		for i := lo; i < hi; i++ {
+			if k == nil {
+				return fmt.Errorf("%w: entry %d is missing", ErrCorrupt, i)
+			}
+			e, err := decodeStored(k, v)
+			if err != nil {
+				return err
+			}
+			if e.GetIndex() != i {
+				return fmt.Errorf("%w: entry %d stands in the place of entry %d", ErrCorrupt, e.GetIndex(), i)
+			}
+			if size += uint64(proto.Size(e)); i > lo && size > maxSize {
+				return nil
+			}
+			found = append(found, e)
+			k, v = c.Next()
+		}
+		return nil
+	})
+	return found, err
+}
+
+// Snapshot returns the newest snapshot, whole, for a follower that needs entries from before the
+// log.
+func (l *log) Snapshot() (*raftpb.Snapshot, error) {
+	if l.failed != nil {
+		return nil, l.failed
+	}
+	if l.state.snapIndex == 0 {
+		// The log reaches back to its first entry: nobody needs a snapshot.
+		return nil, etcdraft.ErrSnapshotTemporarilyUnavailable
+	}
+	path := snapshotPath(l.dir, l.state.snapIndex, l.state.snapTerm)
+	meta := &raftpb.SnapshotMetadata{Index: new(l.state.snapIndex), Term: new(l.state.snapTerm), ConfState: l.conf}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		l.failed = onDisk("read", path, err)
+		return nil, l.failed
+	}
+	return &raftpb.Snapshot{Data: data, Metadata: meta}, nil
+}
+
+func entryKey(index uint64) []byte { return binary.BigEndian.AppendUint64(nil, index) }
+
+// sealed puts the checksum of what follows in front of it.
+func sealed(data []byte) []byte {
+	binary.BigEndian.PutUint32(data, crc32.Checksum(data[crcBytes:], castagnoli))
+	return data
+}
+
+// unsealed checks and cuts off the checksum.
+func unsealed(data []byte) ([]byte, error) {
+	if len(data) < crcBytes {
+		return nil, fmt.Errorf("%w: %d bytes are too few", ErrCorrupt, len(data))
+	}
+	if want, got := binary.BigEndian.Uint32(data), crc32.Checksum(data[crcBytes:], castagnoli); want != got {
+		return nil, fmt.Errorf("%w: checksum is %08x, of the content %08x", ErrCorrupt, want, got)
+	}
+	return data[crcBytes:], nil
+}
+
+func putEntries(tx *bbolt.Tx, entries []*raftpb.Entry) error {
+	bucket := tx.Bucket(entryBucket)
+	bucket.FillPercent = 0.9 // entries are appended
+	for _, e := range entries {
+		value, err := proto.MarshalOptions{}.MarshalAppend(make([]byte, crcBytes, crcBytes+proto.Size(e)), e)
+		if err != nil {
+			return fmt.Errorf("encode entry %d: %w", e.GetIndex(), err)
+		}
+		if err := bucket.Put(entryKey(e.GetIndex()), sealed(value)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// dropEntries removes the entries up to an index.
+func dropEntries(tx *bbolt.Tx, upTo uint64) error {
+	c := tx.Bucket(entryBucket).Cursor()
+	for k, _ := c.First(); k != nil && binary.BigEndian.Uint64(k) <= upTo; k, _ = c.First() {
+		if err := c.Delete(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decodeStored reads an entry from the database, into memory of its own.
+func decodeStored(key, value []byte) (*raftpb.Entry, error) {
+	if len(key) != 8 {
+		return nil, fmt.Errorf("%w: entry under a key of %d bytes", ErrCorrupt, len(key))
+	}
+	index := binary.BigEndian.Uint64(key)
+	data, err := unsealed(value)
+	if err != nil {
+		return nil, fmt.Errorf("entry %d: %w", index, err)
+	}
+	e := &raftpb.Entry{}
+	if err := proto.Unmarshal(data, e); err != nil {
+		return nil, fmt.Errorf("%w: entry %d: %w", ErrCorrupt, index, err)
+	}
+	if e.GetIndex() != index {
+		return nil, fmt.Errorf("%w: entry %d stands in the place of entry %d", ErrCorrupt, e.GetIndex(), index)
+	}
+	return e, nil
+}
+
+func putState(tx *bbolt.Tx, s logState) error {
+	value := append(make([]byte, crcBytes), stateFormat)
+	for _, n := range s.fields() {
+		value = binary.BigEndian.AppendUint64(value, *n)
+	}
+	return tx.Bucket(metaBucket).Put(stateKey, sealed(value))
+}
+
+func decodeState(value []byte) (logState, error) {
+	data, err := unsealed(value)
+	if err != nil {
+		return logState{}, fmt.Errorf("state: %w", err)
+	}
+	s := logState{}
+	fields := s.fields()
+	if len(data) == 0 || data[0] != stateFormat || len(data) != 1+8*len(fields) {
+		return logState{}, errors.New("state has a format that is unknown to this clusterd: start a newer version on this node")
+	}
+	for i, n := range fields {
+		*n = binary.BigEndian.Uint64(data[1+8*i:])
+	}
+	return s, nil
+}
+
+// fields are the numbers of a state in the order in which they are stored.
+func (s *logState) fields() []*uint64 {
+	return []*uint64{
+		&s.id, &s.term, &s.vote, &s.commit, &s.startIndex, &s.startTerm,
+		&s.lastIndex, &s.lastTerm, &s.snapIndex, &s.snapTerm,
+	}
+}
+
+// validate checks that the numbers fit together.
+func (s *logState) validate() error {
+	if s.startIndex > s.snapIndex || s.snapIndex > s.commit || s.commit > s.lastIndex || s.lastTerm > s.term {
+		return fmt.Errorf("%w: state does not fit together: %+v", ErrCorrupt, *s)
+	}
+	return nil
+}

@@ -1,0 +1,286 @@
+package raft
+
+import (
+	"cmp"
+	"io"
+	"slices"
+	"time"
+
+	etcdraft "go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
+	"google.golang.org/protobuf/proto"
+)
+
+// run is the loop's goroutine, from its start to the end of the peer.
+func (p *Peer) run() {
+	p.err = p.protect(p.loop)
+	close(p.ending)
+	if p.writing != nil {
+		// Whatever came of it: without its place in the log the file is removed at the next start.
+		<-p.writing
+	}
+	p.core.abandon(p.endError())
+	p.closeErr = p.storage.close()
+	if p.err != nil {
+		p.log.Error("raft peer stopped", "peer", p.cfg.ID, "term", p.core.term, "index", p.core.applied, "err", p.err)
+	} else {
+		p.log.Info("raft peer closed", "peer", p.cfg.ID, "term", p.core.term, "index", p.core.applied)
+	}
+	p.tell(Leadership{Term: p.core.term})
+	close(p.leadership)
+	close(p.done)
+}
+
+// protect runs fn and turns the panic of the protocol library about a broken invariant, or about
+// an error of the log, into an error. Other panics go on.
+func (p *Peer) protect(fn func() error) (err error) {
+	defer func() {
+		switch r := recover().(type) {
+		case nil:
+			return
+		case brokenInvariant:
+			err = r
+		case *DiskError:
+			err = r
+		default:
+			panic(r)
+		}
+		if _, failed := p.storage.LastIndex(); failed != nil {
+			err = failed // the cause, of which the library keeps the text at best
+		}
+	}()
+	return fn()
+}
+
+func (p *Peer) loop() error {
+	ticker := time.NewTicker(p.cfg.TickInterval)
+	defer ticker.Stop()
+	for {
+		if err := p.settle(); err != nil {
+			return err
+		}
+		if err := p.beginSnapshot(); err != nil {
+			return err
+		}
+		select {
+		case <-p.stop:
+			return nil
+		case <-ticker.C:
+			p.core.tick()
+			p.observePeers()
+		case first := <-p.proposals:
+			p.core.propose(p.batch(first))
+		case first := <-p.messages:
+			p.step(first)
+		case report := <-p.reports:
+			report(p.core.node)
+		case err := <-p.writing:
+			if err != nil {
+				return err
+			}
+			if err := p.endSnapshot(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// batch takes what else is proposed already, up to the bounds of one turn.
+func (p *Peer) batch(first *proposal) []*proposal {
+	all, size := []*proposal{first}, len(first.data)
+	for len(all) < maxBatch && size < maxBatchBytes {
+		select {
+		case next := <-p.proposals:
+			all, size = append(all, next), size+len(next.data)
+		default:
+			return all
+		}
+	}
+	return all
+}
+
+// step takes a message and what else has come already.
+func (p *Peer) step(m *raftpb.Message) {
+	for range maxBatch {
+		if m.GetType() == raftpb.MsgProp {
+			p.log.Debug("raft message refused", "from", m.GetFrom(), "type", m.GetType(), "err", ErrNotLeader)
+		} else if err := p.core.step(m); err != nil {
+			p.log.Debug("raft message refused", "from", m.GetFrom(), "type", m.GetType(), "err", err)
+		}
+		select {
+		case m = <-p.messages:
+		default:
+			return
+		}
+	}
+}
+
+// settle carries out what the core wants until it wants nothing more.
+func (p *Peer) settle() error {
+	for p.core.node.HasReady() {
+		if err := p.turn(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// turn carries out one Ready: write, send, apply, advance.
+func (p *Peer) turn() error {
+	rd := p.core.node.Ready()
+	if !etcdraft.IsEmptySnap(rd.Snapshot) {
+		if err := p.install(rd.Snapshot, rd.HardState); err != nil {
+			return err
+		}
+	}
+	begun := time.Now()
+	if err := p.storage.save(rd.HardState, rd.Entries, rd.MustSync); err != nil {
+		return err
+	}
+	took := time.Since(begun)
+	if len(rd.Messages) > 0 {
+		p.cfg.Transport.Send(rd.Messages)
+	}
+	for _, e := range rd.CommittedEntries {
+		if err := p.core.apply(e, p.machine); err != nil {
+			return err
+		}
+	}
+	p.core.advance(rd)
+	if rd.MustSync {
+		p.mu.Lock()
+		p.fsync.add(took)
+		p.mu.Unlock()
+	}
+	p.announce()
+	p.publish()
+	return nil
+}
+
+// install takes over a snapshot of the leader in place of the log.
+func (p *Peer) install(snap *raftpb.Snapshot, hard *raftpb.HardState) error {
+	meta := snap.GetMetadata()
+	if err := saveSnapshot(p.cfg.Dir, snap, p.cfg.NoSync); err != nil {
+		return err
+	}
+	restore := func(_ *raftpb.SnapshotMetadata, body io.Reader) error { return p.machine.Restore(body) }
+	if err := readSnapshot(p.cfg.Dir, meta.GetIndex(), meta.GetTerm(), restore); err != nil {
+		return err
+	}
+	if err := p.storage.install(meta, hard); err != nil {
+		return err
+	}
+	p.core.restored(meta)
+	p.snapshot, p.snapshotTerm = meta.GetIndex(), meta.GetTerm()
+	p.log.Info("raft snapshot received", "peer", p.cfg.ID, "index", meta.GetIndex(), "term", meta.GetTerm(), "bytes", len(snap.GetData()))
+	return nil
+}
+
+// beginSnapshot starts to write a snapshot if it is time.
+func (p *Peer) beginSnapshot() error {
+	if p.writing != nil || p.core.applied-p.snapshot < p.cfg.SnapshotEntries {
+		return nil
+	}
+	body, err := p.machine.Snapshot()
+	if err != nil {
+		return err
+	}
+	p.written = &raftpb.SnapshotMetadata{
+		Index: new(p.core.applied), Term: new(p.core.appliedTerm),
+		ConfState: proto.Clone(p.core.conf).(*raftpb.ConfState),
+	}
+	p.writing = make(chan error, 1)
+	go func(meta *raftpb.SnapshotMetadata, outcome chan<- error) {
+		outcome <- writeSnapshot(p.cfg.Dir, meta, body, p.cfg.NoSync, p.ending)
+	}(p.written, p.writing)
+	return nil
+}
+
+// endSnapshot cuts the log after a snapshot that is durable now, and removes the one before.
+func (p *Peer) endSnapshot() error {
+	meta := p.written
+	p.writing, p.written = nil, nil
+	if meta.GetIndex() > p.snapshot {
+		if err := p.storage.compact(meta, p.cfg.KeepEntries); err != nil {
+			return err
+		}
+		p.snapshot, p.snapshotTerm = meta.GetIndex(), meta.GetTerm()
+		p.log.Info("raft snapshot written", "peer", p.cfg.ID, "index", meta.GetIndex(), "term", meta.GetTerm())
+	}
+	p.publish()
+	return cleanDir(p.cfg.Dir, p.snapshot, p.snapshotTerm)
+}
+
+// announce tells of a change of leader.
+func (p *Peer) announce() {
+	now, was := p.core.leadership(), p.announced
+	switch {
+	case was.Leader && (!now.Leader || now.Term != was.Term):
+		reason := "no quorum within the election time-out"
+		if now.Term > was.Term {
+			reason = "another peer began a newer term"
+		}
+		p.log.Info("raft leadership lost", "peer", p.cfg.ID, "term", was.Term, "new_term", now.Term, "reason", reason)
+	case now.Leader && !was.Leader:
+		p.log.Info("raft leadership gained", "peer", p.cfg.ID, "term", now.Term, "index", p.core.applied, "reason", "elected by a quorum")
+	}
+	if p.core.leader != p.seenLeader {
+		if p.core.leader != etcdraft.None {
+			p.changes++
+		}
+		if p.core.leader != p.cfg.ID {
+			p.log.Info("raft leader changed", "peer", p.cfg.ID, "leader", p.core.leader, "old_leader", p.seenLeader, "term", p.core.term)
+		}
+		p.seenLeader = p.core.leader
+	}
+	if now.Leader != was.Leader || now.Leader && now.Term != was.Term {
+		p.announced = now
+		p.tell(now)
+	}
+}
+
+// tell puts the newest leadership in the place of one that was not read yet.
+func (p *Peer) tell(l Leadership) {
+	select {
+	case <-p.leadership:
+	default:
+	}
+	p.leadership <- l // never blocks: nobody else writes
+}
+
+// publish makes the figures of the core readable from other goroutines.
+func (p *Peer) publish() {
+	// An error of the log has ended or will end the loop; the figures then do not matter.
+	first, _ := p.storage.FirstIndex()
+	last, _ := p.storage.LastIndex()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := &p.status
+	s.ID, s.Leader, s.Leading = p.cfg.ID, p.core.leader, p.announced.Leader
+	s.Term, s.Commit, s.Applied = p.core.term, p.core.commit, p.core.applied
+	s.First, s.Last, s.Snapshot = first, last, p.snapshot
+	s.Proposals, s.Waiting, s.LeaderChanges = p.core.seq, len(p.core.waiting), p.changes
+}
+
+// observePeers takes the figures that cost more than a look, once a tick.
+func (p *Peer) observePeers() {
+	var peers []PeerStatus
+	last, _ := p.storage.LastIndex() // see publish
+	if p.core.role == etcdraft.StateLeader {
+		p.core.node.WithProgress(func(id uint64, kind etcdraft.ProgressType, pr tracker.Progress) {
+			if id != p.cfg.ID {
+				peers = append(peers, PeerStatus{
+					ID: id, Match: pr.Match, Lag: last - min(pr.Match, last),
+					Active: pr.RecentActive, Voter: kind == etcdraft.ProgressTypePeer,
+				})
+			}
+		})
+	}
+	slices.SortFunc(peers, func(a, b PeerStatus) int { return cmp.Compare(a.ID, b.ID) })
+	voters := slices.Sorted(slices.Values(p.core.conf.GetVoters()))
+	bytes := p.storage.bytes()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.status.Peers, p.status.Voters, p.status.LogBytes = peers, voters, bytes
+}

@@ -1,0 +1,242 @@
+package raft
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	etcdraft "go.etcd.io/raft/v3"
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// storage is the log as the loop uses it.
+type storage interface {
+	etcdraft.Storage
+	save(hard *raftpb.HardState, entries []*raftpb.Entry, sync bool) error
+	compact(meta *raftpb.SnapshotMetadata, keep uint64) error
+	install(meta *raftpb.SnapshotMetadata, hard *raftpb.HardState) error
+	bytes() int64
+	close() error
+}
+
+// Peer is a running member. Its methods may be called from any goroutine.
+type Peer struct {
+	cfg     Config
+	log     *slog.Logger
+	machine StateMachine
+
+	// Owned by the loop.
+	core       *core
+	storage    storage
+	writing    chan error // outcome of the snapshot being written, nil if none is
+	written    *raftpb.SnapshotMetadata
+	announced  Leadership
+	seenLeader uint64
+	changes    uint64 // of the leader
+
+	snapshot, snapshotTerm uint64 // newest in the log
+
+	proposals  chan *proposal
+	messages   chan *raftpb.Message
+	reports    chan func(*etcdraft.RawNode)
+	leadership chan Leadership
+	stop       chan struct{} // closed by Close
+	stopOnce   sync.Once
+	ending     chan struct{} // closed when the loop has returned
+	done       chan struct{} // closed when all is over
+	err        error         // of the end, valid after done
+	closeErr   error
+
+	mu     sync.Mutex // guards what follows
+	status Status
+	commit latencies
+	fsync  latencies
+}
+
+// Open starts a member with the log in its directory, or as a member of a new group if there is
+// none. The machine must be new. When Open returns, the machine stands where the log on disk is
+// known to be committed; who leads comes on [Peer.Leadership].
+//
+// A file that cannot be used is a [*DiskError].
+func Open(cfg Config, machine StateMachine) (*Peer, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	log, err := openLog(cfg)
+	if err != nil {
+		return nil, fmt.Errorf("open raft peer: %w", err)
+	}
+	p, err := start(cfg, machine, log, log)
+	if err != nil {
+		return nil, fmt.Errorf("open raft peer: %w", errors.Join(err, log.close()))
+	}
+	return p, nil
+}
+
+// start restores the machine and starts the loop on a log.
+func start(cfg Config, machine StateMachine, l *log, s storage) (*Peer, error) {
+	p := &Peer{
+		cfg: cfg, log: cfg.Logger, machine: machine, storage: s,
+		snapshot: l.state.snapIndex, snapshotTerm: l.state.snapTerm,
+		proposals: make(chan *proposal, maxBatch), messages: make(chan *raftpb.Message, maxBatch),
+		reports:    make(chan func(*etcdraft.RawNode)),
+		leadership: make(chan Leadership, 1),
+		stop:       make(chan struct{}), ending: make(chan struct{}), done: make(chan struct{}),
+	}
+	at := &raftpb.SnapshotMetadata{}
+	if l.state.snapIndex > 0 {
+		restore := func(meta *raftpb.SnapshotMetadata, body io.Reader) error {
+			at, l.conf = meta, meta.GetConfState()
+			return machine.Restore(body)
+		}
+		if err := readSnapshot(cfg.Dir, l.state.snapIndex, l.state.snapTerm, restore); err != nil {
+			return nil, err
+		}
+	}
+	err := p.protect(func() (err error) {
+		if p.core, err = newCore(cfg.ID, s, at, protocolLogger{cfg.Logger}); err != nil {
+			return err
+		}
+		if err := p.settle(); err != nil {
+			return err
+		}
+		return p.core.campaign()
+	})
+	if err != nil {
+		return nil, err
+	}
+	p.log.Info("raft log opened", "peer", cfg.ID, "term", p.core.term, "index", p.core.applied, "snapshot", p.snapshot)
+	go p.run()
+	return p, nil
+}
+
+// Propose appends data to the log and waits until the entry is on disk on a quorum and applied. It
+// returns the entry's index and what the state machine returned for it. The package comment says
+// which errors leave the outcome open. A context that ends does not take the proposal back.
+func (p *Peer) Propose(ctx context.Context, data []byte) (index uint64, result any, err error) {
+	if len(data) > maxProposalBytes {
+		return 0, nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooLarge, len(data), maxProposalBytes)
+	}
+	type outcome struct {
+		index  uint64
+		result any
+		err    error
+	}
+	ended := make(chan outcome, 1)
+	begun := time.Now()
+	proposal := &proposal{data: data, deliver: func(index uint64, result any, err error) {
+		if err == nil {
+			p.mu.Lock()
+			p.commit.add(time.Since(begun))
+			p.mu.Unlock()
+		}
+		ended <- outcome{index, result, err}
+	}}
+	select {
+	case <-p.done: // a free place in the queue would be taken as well
+		return 0, nil, p.endError()
+	default:
+	}
+	select {
+	case p.proposals <- proposal:
+	case <-ctx.Done():
+		return 0, nil, ctx.Err()
+	case <-p.done:
+		return 0, nil, p.endError()
+	}
+	select {
+	case o := <-ended:
+		return o.index, o.result, o.err
+	case <-ctx.Done():
+		return 0, nil, ctx.Err()
+	case <-p.done:
+		// The loop answered all that it took before it ended.
+		select {
+		case o := <-ended:
+			return o.index, o.result, o.err
+		default:
+			return 0, nil, p.endError()
+		}
+	}
+}
+
+// Leadership gives each change of leadership, for one reader. Only the newest is kept: two values
+// with Leader set and different terms mean that the peer did not lead in between. It is closed when
+// the peer ends.
+func (p *Peer) Leadership() <-chan Leadership { return p.leadership }
+
+// Status returns the figures of the last turn of the loop.
+func (p *Peer) Status() Status {
+	p.mu.Lock()
+	s, commit, fsync := p.status, p.commit, p.fsync
+	p.mu.Unlock()
+	s.CommitLatency, s.FsyncLatency = commit.latency(), fsync.latency()
+	return s
+}
+
+// Done is closed when the peer has ended, by [Peer.Close] or by an error.
+func (p *Peer) Done() <-chan struct{} { return p.done }
+
+// Err returns the error that ended the peer; nil while it runs and after Close.
+func (p *Peer) Err() error {
+	select {
+	case <-p.done:
+		return p.err
+	default:
+		return nil
+	}
+}
+
+// Close ends the peer and waits for it. Proposals under way get [ErrClosed]. It may be called more
+// than once.
+func (p *Peer) Close() error {
+	p.stopOnce.Do(func() { close(p.stop) })
+	<-p.done
+	return p.closeErr
+}
+
+// Receive takes a message from another peer. It waits while the peer has too many already.
+func (p *Peer) Receive(ctx context.Context, m *raftpb.Message) error {
+	select {
+	case p.messages <- m:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.done:
+		return p.endError()
+	}
+}
+
+// ReportUnreachable says that a message to a peer could not be delivered.
+func (p *Peer) ReportUnreachable(id uint64) {
+	p.report(func(n *etcdraft.RawNode) { n.ReportUnreachable(id) })
+}
+
+// ReportSnapshot says whether a snapshot (MsgSnap) reached a peer.
+func (p *Peer) ReportSnapshot(id uint64, delivered bool) {
+	status := etcdraft.SnapshotFailure
+	if delivered {
+		status = etcdraft.SnapshotFinish
+	}
+	p.report(func(n *etcdraft.RawNode) { n.ReportSnapshot(id, status) })
+}
+
+func (p *Peer) report(fn func(*etcdraft.RawNode)) {
+	select {
+	case p.reports <- fn:
+	case <-p.done:
+	}
+}
+
+// endError is the answer of a peer that has ended.
+func (p *Peer) endError() error {
+	if p.err != nil {
+		return fmt.Errorf("raft peer stopped: %w", p.err)
+	}
+	return ErrClosed
+}

@@ -1,0 +1,238 @@
+package raft
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"hash/crc32"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"go.etcd.io/raft/v3/raftpb"
+	"google.golang.org/protobuf/proto"
+)
+
+const (
+	snapshotMagic  = "clusterd snapshot 1\n"
+	snapshotPrefix = "snapshot-"
+	temporary      = ".tmp"
+	// maxHeaderBytes bounds what a damaged length can make a reader allocate.
+	maxHeaderBytes = 1 << 20
+	crcBytes       = 4
+)
+
+// castagnoli is the polynomial with hardware support.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// errCancelled ends the writing of a snapshot when the peer is closed.
+var errCancelled = errors.New("snapshot cancelled")
+
+// snapshotPath is the file of the snapshot at an index.
+func snapshotPath(dir string, index, term uint64) string {
+	return filepath.Join(dir, fmt.Sprintf("%s%016x-%016x", snapshotPrefix, index, term))
+}
+
+// writeSnapshot writes a snapshot file: aside, synced, renamed, the directory synced. When it
+// returns without an error the snapshot is durable. A closed stop ends it early.
+func writeSnapshot(dir string, meta *raftpb.SnapshotMetadata, body func(io.Writer) error, noSync bool, stop <-chan struct{}) (err error) {
+	path := snapshotPath(dir, meta.GetIndex(), meta.GetTerm())
+	header, err := proto.Marshal(meta)
+	if err != nil {
+		return fmt.Errorf("encode snapshot header: %w", err)
+	}
+	return writeAside(path, noSync, func(f io.Writer) error {
+		buffered := bufio.NewWriterSize(f, 256<<10)
+		w := &snapshotWriter{w: buffered, crc: crc32.New(castagnoli), stop: stop}
+		if _, err := io.WriteString(w, snapshotMagic); err != nil {
+			return err
+		}
+		if _, err := w.Write(append(binary.AppendUvarint(nil, uint64(len(header))), header...)); err != nil {
+			return err
+		}
+		if err := body(w); err != nil {
+			return err
+		}
+		if _, err := buffered.Write(binary.BigEndian.AppendUint32(nil, w.crc.Sum32())); err != nil {
+			return err
+		}
+		return buffered.Flush()
+	})
+}
+
+// writeAside makes a file with all of its content or not at all.
+func writeAside(path string, noSync bool, write func(io.Writer) error) (err error) {
+	aside := path + temporary
+	f, err := os.OpenFile(aside, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
+	if err != nil {
+		return onDisk("create", aside, err)
+	}
+	defer func() {
+		if err != nil {
+			// The half-written file is of no use; if it stays, the next start removes it.
+			_ = f.Close()
+			_ = os.Remove(aside)
+		}
+	}()
+	if err := write(f); err != nil {
+		return onDisk("write", aside, err)
+	}
+	if !noSync {
+		if err := f.Sync(); err != nil {
+			return onDisk("sync", aside, err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		return onDisk("close", aside, err)
+	}
+	if err := os.Rename(aside, path); err != nil {
+		return onDisk("rename", aside, err)
+	}
+	if noSync {
+		return nil
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// snapshotWriter sums what is written through it.
+type snapshotWriter struct {
+	w    io.Writer
+	crc  hash.Hash32
+	stop <-chan struct{}
+}
+
+func (w *snapshotWriter) Write(p []byte) (int, error) {
+	select {
+	case <-w.stop:
+		return 0, errCancelled
+	default:
+	}
+	n, err := w.w.Write(p)
+	w.crc.Write(p[:n]) // a hash never fails
+	return n, err
+}
+
+// readSnapshot checks a whole snapshot file and then gives its body to read. The file must be the
+// snapshot at the index and term of want; want gets the rest of the header.
+func readSnapshot(dir string, index, term uint64, read func(*raftpb.SnapshotMetadata, io.Reader) error) error {
+	path := snapshotPath(dir, index, term)
+	f, err := os.Open(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return onDisk("open", path, fmt.Errorf("%w: the log needs this snapshot: %w", ErrCorrupt, err))
+	}
+	if err != nil {
+		return onDisk("open", path, err)
+	}
+	defer f.Close() // only read
+	size, err := checkSum(f)
+	if err != nil {
+		return onDisk("check", path, err)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return onDisk("read", path, err)
+	}
+	meta, body, err := splitSnapshot(io.LimitReader(f, size-crcBytes))
+	if err != nil {
+		return onDisk("read", path, err)
+	}
+	if meta.GetIndex() != index || meta.GetTerm() != term {
+		return onDisk("read", path, fmt.Errorf("%w: it is the snapshot at index %d of term %d", ErrCorrupt, meta.GetIndex(), meta.GetTerm()))
+	}
+	if err := read(meta, body); err != nil {
+		return onDisk("restore", path, err)
+	}
+	return nil
+}
+
+// checkSum compares the checksum at the end of a snapshot with its content. It returns the size.
+func checkSum(f *os.File) (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	size := info.Size()
+	if size < int64(len(snapshotMagic))+1+crcBytes {
+		return 0, fmt.Errorf("%w: %d bytes are too few", ErrCorrupt, size)
+	}
+	crc := crc32.New(castagnoli)
+	if _, err := io.CopyN(crc, f, size-crcBytes); err != nil {
+		return 0, err
+	}
+	sum := make([]byte, crcBytes)
+	if _, err := io.ReadFull(f, sum); err != nil {
+		return 0, err
+	}
+	if want := binary.BigEndian.Uint32(sum); want != crc.Sum32() {
+		return 0, fmt.Errorf("%w: checksum is %08x, of the content %08x", ErrCorrupt, want, crc.Sum32())
+	}
+	return size, nil
+}
+
+// splitSnapshot reads the header of a snapshot whose checksum was right; the body follows.
+func splitSnapshot(r io.Reader) (*raftpb.SnapshotMetadata, io.Reader, error) {
+	in := bufio.NewReaderSize(r, 256<<10)
+	magic := make([]byte, len(snapshotMagic))
+	if _, err := io.ReadFull(in, magic); err != nil {
+		return nil, nil, err
+	}
+	if string(magic) != snapshotMagic {
+		return nil, nil, fmt.Errorf("%w: it does not begin with %q", ErrCorrupt, strings.TrimSpace(snapshotMagic))
+	}
+	n, err := binary.ReadUvarint(in)
+	if err != nil {
+		return nil, nil, err
+	}
+	if n > maxHeaderBytes {
+		return nil, nil, fmt.Errorf("%w: header of %d bytes", ErrCorrupt, n)
+	}
+	header := make([]byte, n)
+	if _, err := io.ReadFull(in, header); err != nil {
+		return nil, nil, err
+	}
+	meta := &raftpb.SnapshotMetadata{}
+	if err := proto.Unmarshal(header, meta); err != nil {
+		return nil, nil, fmt.Errorf("%w: header: %w", ErrCorrupt, err)
+	}
+	return raftpb.EnsureSnapshotMetadata(meta), in, nil
+}
+
+// saveSnapshot makes a file of a snapshot that came from another peer: its data are such a file.
+func saveSnapshot(dir string, snap *raftpb.Snapshot, noSync bool) error {
+	data, meta := snap.GetData(), snap.GetMetadata()
+	path := snapshotPath(dir, meta.GetIndex(), meta.GetTerm())
+	if len(data) < crcBytes || binary.BigEndian.Uint32(data[len(data)-crcBytes:]) != crc32.Checksum(data[:len(data)-crcBytes], castagnoli) {
+		return onDisk("receive", path, fmt.Errorf("%w: checksum does not match", ErrCorrupt))
+	}
+	return writeAside(path, noSync, func(w io.Writer) error {
+		_, err := io.Copy(w, bytes.NewReader(data))
+		return err
+	})
+}
+
+// cleanDir removes what a crash may have left: files half written, and snapshots that the log does
+// not name.
+func cleanDir(dir string, index, term uint64) error {
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return onDisk("list", dir, err)
+	}
+	keep := ""
+	if index > 0 {
+		keep = filepath.Base(snapshotPath(dir, index, term))
+	}
+	for _, entry := range names {
+		name := entry.Name()
+		left := strings.HasSuffix(name, temporary) || strings.HasPrefix(name, snapshotPrefix) && name != keep
+		if !left {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			return onDisk("remove", filepath.Join(dir, name), err)
+		}
+	}
+	return nil
+}
