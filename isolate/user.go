@@ -78,3 +78,14 @@ func ownOr(c *credential) (*credential, error) {
 	}
 	return nil, fmt.Errorf("run as user %d: not running as root: %w", c.UID, syscall.EPERM)
 }
+
+// Chown gives path to a user and its primary group; a link itself, not what it
+// points to. Empty means the daemon's own user: nothing is done. An unknown user is
+// an *UnknownUserError.
+func Chown(path, user string) error {
+	c, err := lookupUser(user)
+	if err != nil || c == nil {
+		return err
+	}
+	return os.Lchown(path, int(c.UID), int(c.GID))
+}
