@@ -1,0 +1,27 @@
+// Package api is clusterd's HTTP surface: everything that Mesos frameworks, executors, operators and
+// tools send to ports 5050 and 5051, and everything they get back.
+//
+// It translates and decides nothing: a request is checked for what can be known from the request
+// alone, handed to one of the interfaces declared here (Scheduler, Executors, MasterState, ...), and
+// the answer is written in the form that the original has. Those interfaces are implemented by package
+// node in front of the loops of the cores.
+//
+// # Order of the checks on a call endpoint
+//
+// First failure answers (SCH-2, EXE-2, EXE-3, OPR-25): leader (307, 503), recovery (503), method (405),
+// Content-Type (400, 415), body size (413), body (400), the rules of the call (400), Accept (406), and
+// only then the core, which knows frameworks, executors and streams.
+//
+// # Ownership
+//
+// Views are immutable and shared: this package reads them from any goroutine and never changes them.
+// It owns no state but Files, the table of virtual paths. Each request runs on the goroutine of its
+// connection; each event stream is read by exactly one of them, which closes it when the client goes
+// away, when it stops reading for longer than the write time limit, or when the stream ends.
+//
+// # Limits
+//
+// A request header has 30 s and 64 KiB, a body 12 MiB (also after decompression) and 60 s for each
+// piece; an answer has 30 s for each piece that the client takes. A connection on which nothing is
+// under way is never closed (SCH-16, EXE-10).
+package api

@@ -1,0 +1,153 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/url"
+
+	"clusterd/node/mesos"
+)
+
+// MasterOptions are the parts of a node that NewMaster speaks for. All but Other are needed.
+type MasterOptions struct {
+	Leader    Leader
+	State     MasterState
+	Scheduler Scheduler
+	Operator  Operator
+	Files     *Files
+	// Metrics returns the present metrics by name. It also works on a master that does not lead (OPR-183).
+	Metrics func(ctx context.Context) map[string]float64
+	// Flags returns the flags that have a value, with the text form of that value (OPR-217).
+	Flags func() map[string]string
+	Build Build
+	// Other answers every path without a route, such as the dashboard's; nil means 404.
+	Other  http.Handler
+	Logger *slog.Logger
+}
+
+// Operator is the leading master as operators see it, for calls that change something.
+type Operator interface {
+	// Teardown answers 200, or 400 with a text (OPR-125).
+	Teardown(ctx context.Context, principal string, id mesos.FrameworkID) (Answer, error)
+}
+
+// NewMaster returns the public API of a master.
+func NewMaster(options MasterOptions) http.Handler {
+	m := &master{MasterOptions: options}
+	scheduler := &schedulerEndpoint{scheduler: options.Scheduler, log: options.Logger}
+	common := &commonEndpoints{files: options.Files, metrics: options.Metrics, flags: options.Flags, build: options.Build}
+	table := append(common.routes(), []route{
+		{path: "/api/v1/scheduler", scoped: true, serve: m.leading(m.recovered(scheduler.serve))},
+		{path: "/api/v1", scoped: true, serve: m.leading(m.recovered(m.call))},
+		{path: "/state", scoped: true, serve: m.viewed(m.state)},
+		{path: "/state.json", scoped: true, serve: m.viewed(m.state)},
+		{path: "/state-summary", scoped: true, serve: m.viewed(m.stateSummary)},
+		{path: "/state-summary.json", scoped: true, serve: m.viewed(m.stateSummary)},
+		{path: "/slaves", scoped: true, serve: m.viewed(m.slaves)},
+		{path: "/frameworks", scoped: true, serve: m.viewed(m.frameworks)},
+		{path: "/tasks", scoped: true, serve: m.viewed(m.tasks)},
+		{path: "/tasks.json", scoped: true, serve: m.viewed(m.tasks)},
+		{path: "/roles", scoped: true, serve: m.viewed(m.roles)},
+		{path: "/teardown", scoped: true, serve: m.leading(m.teardown)},
+		{path: "/shutdown", scoped: true, serve: m.leading(m.teardown)}, // OPR-125: the older name
+		{path: "/redirect", scoped: true, exact: true, serve: m.redirect},
+	}...)
+	return newRouter("master", table, options.Other)
+}
+
+type master struct{ MasterOptions }
+
+// noLeader is the answer while nobody leads (SCH-22).
+var noLeader = unavailable("No leader elected")
+
+// masterNotRecovered is the answer of a new leader that does not know its agents yet (SCH-23).
+var masterNotRecovered = unavailable("Master has not finished recovery")
+
+// leading lets only the leader serve; any other node sends the client there (SCH-20..SCH-22, OPR-19).
+func (m *master) leading(serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		hostport, self, _ := m.Leader.Leader()
+		switch {
+		case self:
+			serve(w, r)
+		case hostport == "":
+			noLeader.respond(w)
+		default:
+			target := "//" + hostport + r.URL.EscapedPath()
+			if r.URL.RawQuery != "" {
+				target += "?" + r.URL.RawQuery
+			}
+			redirectTo(w, target)
+		}
+	}
+}
+
+// recovered lets requests pass once the leader has finished recovery.
+func (m *master) recovered(serve http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if _, _, recovered := m.Leader.Leader(); !recovered {
+			masterNotRecovered.respond(w)
+			return
+		}
+		serve(w, r)
+	}
+}
+
+// viewed serves an endpoint of the leader that reads its state and takes any method (OPR-9).
+func (m *master) viewed(serve func(http.ResponseWriter, *http.Request, *MasterView)) http.HandlerFunc {
+	return m.leading(func(w http.ResponseWriter, r *http.Request) {
+		view, err := m.State.View(r.Context())
+		if err != nil {
+			failed(r, m.Logger, err).respond(w)
+			return
+		}
+		serve(w, r, view)
+	})
+}
+
+// redirect sends the client to the leader, also if that is this node (SCH-24, OPR-22).
+func (m *master) redirect(w http.ResponseWriter, r *http.Request) {
+	hostport, _, _ := m.Leader.Leader()
+	if hostport == "" {
+		noLeader.respond(w)
+		return
+	}
+	redirectTo(w, "//"+hostport)
+}
+
+func redirectTo(w http.ResponseWriter, location string) {
+	w.Header().Set("Location", location)
+	Answer{Status: http.StatusTemporaryRedirect}.respond(w)
+}
+
+// teardown serves the older form of the operator call TEARDOWN (OPR-125).
+func (m *master) teardown(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodPost {
+		refuseMethod(w, r, http.MethodPost).respond(w)
+		return
+	}
+	body, refused := readBody(w, r)
+	if refused != nil {
+		refused.respond(w)
+		return
+	}
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		badRequest("Unable to decode query string: " + err.Error()).respond(w)
+		return
+	}
+	if !form.Has("frameworkId") {
+		badRequest("Missing 'frameworkId' query parameter in the request body").respond(w)
+		return
+	}
+	m.tearDown(w, r, mesos.FrameworkID(form.Get("frameworkId")))
+}
+
+func (m *master) tearDown(w http.ResponseWriter, r *http.Request, id mesos.FrameworkID) {
+	answer, err := m.Operator.Teardown(r.Context(), "", id)
+	if err != nil {
+		answer = failed(r, m.Logger, err)
+	}
+	answer.respond(w)
+}
