@@ -5,6 +5,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"clusterd/node/mesos/v1"
@@ -150,4 +151,22 @@ func TestCodecOfEveryMessage(t *testing.T) {
 			t.Error(err)
 		}
 	}
+}
+
+// Many goroutines may meet message types for the first time at once.
+func TestCodecsAreMadeOnce(t *testing.T) {
+	codecs.Clear()
+	messages := everyMessage()
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range messages {
+				m := messages[(i+g*31)%len(messages)].New().Interface()
+				if c, _, err := codecOf(m); err != nil || c.name != m.ProtoReflect().Descriptor().FullName() {
+					t.Errorf("%T: got %v, %v", m, c, err)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

@@ -51,7 +51,11 @@ func ReadFrame(r io.Reader, m proto.Message, maxBytes int) error {
 	if err != nil {
 		return fmt.Errorf("read frame of %d bytes: %w", n, err)
 	}
-	if err := proto.Unmarshal(frame, m); err != nil {
+	if err := (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(frame, m); err != nil {
+		return fmt.Errorf("decode frame of %d bytes: %w", n, err)
+	}
+	// Unmarshal would look for missing required fields in the first member of a oneof only.
+	if err := proto.CheckInitialized(m); err != nil {
 		return fmt.Errorf("decode frame of %d bytes: %w", n, err)
 	}
 	return nil

@@ -57,6 +57,8 @@ func TestReadFrameErrors(t *testing.T) {
 	frame := pingFrame(t)
 	over := binary.BigEndian.AppendUint32(nil, 1<<31)
 	garbage := append(binary.BigEndian.AppendUint32(nil, 2), 0xff, 0xff)
+	// An ExecutorExited without any of its fields: not the first member of its oneof.
+	incomplete := append(binary.BigEndian.AppendUint32(nil, 2), 4<<3|2, 0)
 	broken := errors.New("broken")
 	for _, test := range []struct {
 		name string
@@ -70,6 +72,7 @@ func TestReadFrameErrors(t *testing.T) {
 		{"over the limit", bytes.NewReader(over), 1 << 30, ErrTooLarge},
 		{"nothing allowed", bytes.NewReader(frame), -1, ErrTooLarge},
 		{"garbage", bytes.NewReader(garbage), 100, nil},
+		{"required fields missing", bytes.NewReader(incomplete), 100, nil},
 		{"broken stream", iotest.ErrReader(broken), 100, broken},
 	} {
 		err := ReadFrame(test.r, &wire.FromAgent{}, test.max)
