@@ -5,7 +5,6 @@ import (
 	"maps"
 	"net/http"
 	"slices"
-	"strings"
 
 	"clusterd/node/mesos"
 	v1 "clusterd/node/mesos/v1"
@@ -200,6 +199,3 @@ func capabilityNames[C interface{ GetType() T }, T interface{ String() string }]
 	}
 	d.endArray()
 }
-
-// lower is the member name of a call type.
-func lower(callType string) string { return strings.ToLower(callType) }

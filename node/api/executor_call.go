@@ -43,14 +43,14 @@ func validateUpdate(call *v1executor.Call) error {
 		return err
 	}
 	if given := status.GetExecutorId(); given != nil && given.GetValue() != executor {
-		return errors.New("ExecutorID in Call: " + executor + " does not match ExecutorID in TaskStatus: " + given.GetValue()) //nolint:staticcheck // text of the API
+		return errors.New("ExecutorID in Call: " + executor + " does not match ExecutorID in TaskStatus: " + given.GetValue())
 	}
 	if status.Source == nil || status.GetSource() != v1.TaskStatus_SOURCE_EXECUTOR {
-		return errors.New("Received Call from executor " + executor + " of framework " + framework + //nolint:staticcheck // text of the API
+		return errors.New("Received Call from executor " + executor + " of framework " + framework +
 			" with invalid source, expecting 'SOURCE_EXECUTOR'")
 	}
 	if status.GetState() == v1.TaskState_TASK_STAGING {
-		return errors.New("Received TASK_STAGING from executor " + executor + " of framework " + framework + //nolint:staticcheck // text of the API
+		return errors.New("Received TASK_STAGING from executor " + executor + " of framework " + framework +
 			" which is not allowed")
 	}
 	if status.CheckStatus != nil {
@@ -80,7 +80,7 @@ func validateCheckStatus(check *v1.CheckStatusInfo) error {
 		}
 	}
 	if missing != "" {
-		return errors.New("Expecting '" + missing + "' to be set for " + check.GetType().String() + " check's status") //nolint:staticcheck // text of the API
+		return errors.New("Expecting '" + missing + "' to be set for " + check.GetType().String() + " check's status")
 	}
 	return nil
 }

@@ -305,11 +305,17 @@ func (d *document) attributes(attributes []*v1.Attribute) {
 }
 
 // seconds turns a point in time of the wire into seconds since 1970.
-func seconds(t *v1.TimeInfo) float64 { return float64(t.GetNanoseconds()) / 1e9 }
+func seconds(t *v1.TimeInfo) float64 { return wholeAndRest(t.GetNanoseconds()) }
 
 func unixSeconds(t time.Time) float64 {
 	if t.IsZero() {
 		return 0
 	}
-	return float64(t.UnixNano()) / 1e9
+	return wholeAndRest(t.UnixNano())
+}
+
+// wholeAndRest divides nanoseconds in two steps: the number of nanoseconds since 1970 has more digits
+// than a double.
+func wholeAndRest(ns int64) float64 {
+	return float64(ns/int64(time.Second)) + float64(ns%int64(time.Second))/float64(time.Second)
 }

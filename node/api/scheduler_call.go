@@ -8,7 +8,7 @@ import (
 )
 
 // expecting is the complaint about a field that is not there.
-func expecting(field string) error { return errors.New("Expecting '" + field + "' to be present") } //nolint:staticcheck // text of the API
+func expecting(field string) error { return errors.New("Expecting '" + field + "' to be present") }
 
 // validateSchedulerCall checks what can be known from a call alone. Its errors follow the prefix
 // "Failed to validate scheduler::Call: " (SCH-9).
