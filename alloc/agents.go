@@ -305,7 +305,7 @@ func (a *Allocator) refresh(g *agent) {
 func (a *Allocator) account(g *agent, c *client, r Resources, sign int64) {
 	regular := r.entries
 	var shared []Entry
-	if g.shares {
+	if slices.ContainsFunc(r.entries, Entry.Shared) {
 		regular = r.Filter(func(e Entry) bool { return !e.Shared() }).entries
 		shared = r.Filter(Entry.Shared).entries
 	}

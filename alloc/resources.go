@@ -238,14 +238,3 @@ func (r Resources) Quantities() Quantities {
 	}
 	return q
 }
-
-// quantity returns the amount of one name, as Quantities does.
-func (r Resources) quantity(name string) int64 {
-	var sum int64
-	for i := range r.entries {
-		if r.entries[i].name == name {
-			sum = addMilli(sum, r.entries[i].Milli())
-		}
-	}
-	return sum
-}
