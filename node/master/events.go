@@ -1,0 +1,80 @@
+package master
+
+import (
+	"clusterd/node/mesos"
+	"clusterd/node/mesos/v1scheduler"
+	"clusterd/node/mesos/wire"
+	"clusterd/raft/registry"
+)
+
+// Handles of the loop. They are unique for the life of a Master; zero is never used.
+type (
+	// RequestID names one HTTP request that waits for its answer.
+	RequestID uint64
+	// StreamID names one event stream to a scheduler.
+	StreamID uint64
+	// ConnID names one connection opened by an agent.
+	ConnID uint64
+)
+
+// Event is something the master learns. The types below are the only ones.
+type Event interface{ event() }
+
+// SchedulerCall is a call to /api/v1/scheduler that passed the checks which need no state (SCH-2).
+// It is answered by exactly one Respond or, for an accepted SUBSCRIBE, by OpenStream.
+type SchedulerCall struct {
+	Request RequestID
+	// Stream is a fresh handle, used if the call is SUBSCRIBE.
+	Stream StreamID
+	// Header is the value of Mesos-Stream-Id, if HasHeader.
+	Header    string
+	HasHeader bool
+	// Principal is the authenticated principal, empty without authentication.
+	Principal string
+	// Call must not be changed by the caller afterwards.
+	Call *v1scheduler.Call
+}
+
+// StreamClosed says that the client is gone, or was cut off because it did not read. It also comes
+// for a SUBSCRIBE that waits for its answer. After CloseStream it may come or not.
+type StreamClosed struct{ Stream StreamID }
+
+// FromAgent is one frame from an agent.
+type FromAgent struct {
+	Conn ConnID
+	// Remote is the IP address from which the agent connected.
+	Remote  string
+	Message *wire.FromAgent
+}
+
+// AgentDisconnected says that a connection is gone. After CloseAgent it may come or not.
+type AgentDisconnected struct{ Conn ConnID }
+
+// Committed answers one Propose. They come in the order of the proposals.
+type Committed struct {
+	Op     *registry.Op
+	Result registry.Result
+	// Err is set if the operation was not committed, for example because leadership was lost.
+	Err error
+}
+
+// TeardownFramework is the operator's teardown, answered by Respond (SCH-93).
+type TeardownFramework struct {
+	Request RequestID
+	ID      mesos.FrameworkID
+}
+
+// Query is answered by Answer in the same step.
+type Query struct{ Request RequestID }
+
+// Tick only tells the time.
+type Tick struct{}
+
+func (SchedulerCall) event()     {}
+func (StreamClosed) event()      {}
+func (FromAgent) event()         {}
+func (AgentDisconnected) event() {}
+func (Committed) event()         {}
+func (TeardownFramework) event() {}
+func (Query) event()             {}
+func (Tick) event()              {}
