@@ -19,3 +19,13 @@ type Missing struct {
 	What string // for example "memory limit"
 	Why  string // for example "not running as root"
 }
+
+// oomScoreAdj is what makes the kernel prefer a container that may use more
+// than it asked for when the machine runs out of memory (ISO-70): 0 unless the
+// bound is above the request.
+func (r *Runtime) oomScoreAdj(l Limits) int {
+	if l.MemorySoftBytes <= 0 || r.memoryBytes <= 0 || (l.MemoryHardBytes > 0 && l.MemoryHardBytes <= l.MemorySoftBytes) {
+		return 0
+	}
+	return int(max(1000-1000*l.MemorySoftBytes/r.memoryBytes, 0))
+}

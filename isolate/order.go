@@ -18,6 +18,8 @@ type order struct {
 	Supervised bool        `json:"supervised"`
 	Plain      bool        `json:"plain"`
 	Cgroup     *cgroup     `json:"cgroup"`
+	// OOMScoreAdj is that of the container's processes (ISO-70).
+	OOMScoreAdj int `json:"oom_score_adj"`
 }
 
 // reply is the shim's answer, after the first process has been started or the

@@ -17,13 +17,14 @@ import (
 // Runtime launches containers and keeps track of them. All methods may be
 // called from any goroutine.
 type Runtime struct {
-	stateDir   string
-	executable string
-	bootID     string
-	log        *slog.Logger
-	isolation  Isolation
-	plain      bool
-	cgroups    *cgroups
+	stateDir    string
+	executable  string
+	bootID      string
+	memoryBytes int64 // of the machine; 0: not known
+	log         *slog.Logger
+	isolation   Isolation
+	plain       bool
+	cgroups     *cgroups
 
 	mu         sync.Mutex
 	containers map[string]*Container
@@ -54,10 +55,11 @@ func Open(cfg Config) (*Runtime, error) {
 	if r.bootID, err = bootID(); err != nil {
 		return nil, fmt.Errorf("open containers: %w", err)
 	}
+	r.memoryBytes = machineMemory()
 	if cfg.CgroupRoot == "" {
 		cfg.CgroupRoot = "clusterd"
 	}
-	r.cgroups, r.isolation = detect(cfg, r.executable)
+	r.cgroups, r.isolation = detect(cfg, dir)
 	r.plain = !r.isolation.Containers
 	if err := r.load(); err != nil {
 		return nil, fmt.Errorf("open containers: %w", err)
@@ -248,6 +250,8 @@ func (l *launch) instruct(ctx context.Context, conn *os.File) error {
 		Supervised: l.spec.Supervised,
 		Plain:      l.runtime.plain,
 		Cgroup:     l.cgroup,
+
+		OOMScoreAdj: l.runtime.oomScoreAdj(l.spec.Limits),
 	}
 	var r reply
 	err := writeMessage(conn, o)

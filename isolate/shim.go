@@ -50,8 +50,7 @@ type shim struct {
 	mu      sync.Mutex
 	process *Process // the container's process, once started
 	started bool
-	limited atomic.Bool // killed for breaking a limit
-	memory  func() memoryUse
+	oom     atomic.Pointer[memoryUse] // set when the container ran out of memory
 }
 
 // memoryUse is what the container's cgroup says at its end, or at the moment it
@@ -89,6 +88,11 @@ func shimMain() int {
 func (s *shim) run(conn *os.File) (status int, err error) {
 	if s.order.Plain {
 		if err := adoptOrphans(); err != nil {
+			return -1, errors.Join(err, answer(conn, err))
+		}
+	}
+	if !s.order.Plain {
+		if err := protectShim(); err != nil {
 			return -1, errors.Join(err, answer(conn, err))
 		}
 	}
@@ -195,11 +199,4 @@ func (s *shim) end() error {
 	}
 	p.Wait()
 	return err
-}
-
-func (s *shim) memoryUse() memoryUse {
-	if s.memory == nil {
-		return memoryUse{}
-	}
-	return s.memory()
 }

@@ -44,7 +44,14 @@ func (c *Container) Stats() (Stats, error) {
 	c.mu.Unlock()
 	s := Stats{Timestamp: time.Now(), CPUSharesMilli: l.CPUSharesMilli, CPULimitMilli: l.CPUQuotaMilli,
 		MemorySoftLimitBytes: l.MemorySoftBytes, MemoryLimitBytes: l.MemoryHardBytes}
+	if !c.record.Plain {
+		return s, c.runtime.cgroups.measure(c.id, &s)
+	}
 	return s, c.measureTree(&s)
+}
+
+func (s *Stats) throttled(periods, throttled int64, time time.Duration) {
+	s.CPUPeriods, s.CPUThrottledPeriods, s.CPUThrottled = &periods, &throttled, &time
 }
 
 // measureTree sums the processes of the container: shim, its descendants and
