@@ -1,6 +1,8 @@
 package master
 
 import (
+	"time"
+
 	"clusterd/node/mesos"
 	"clusterd/node/mesos/v1scheduler"
 	"clusterd/node/mesos/wire"
@@ -64,6 +66,16 @@ type TeardownFramework struct {
 	ID      mesos.FrameworkID
 }
 
+// KillTask is the operator's kill of one task, answered by Respond: 202 if the agent was told, or will
+// be when it is back, 404 for a task that is not known.
+type KillTask struct {
+	Request   RequestID
+	Framework mesos.FrameworkID
+	Task      mesos.TaskID
+	// Grace overrides the task's own kill grace period; negative leaves that.
+	Grace time.Duration
+}
+
 // Query is answered by Answer in the same step.
 type Query struct{ Request RequestID }
 
@@ -76,5 +88,6 @@ func (FromAgent) event()         {}
 func (AgentDisconnected) event() {}
 func (Committed) event()         {}
 func (TeardownFramework) event() {}
+func (KillTask) event()          {}
 func (Query) event()             {}
 func (Tick) event()              {}

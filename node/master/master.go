@@ -127,6 +127,8 @@ func (m *Master) apply(ev Event) {
 		m.removeHeld(ev)
 	case TeardownFramework:
 		m.teardownByOperator(ev)
+	case KillTask:
+		m.killByOperator(ev)
 	case Query:
 		m.emit(Answer{Request: ev.Request, View: m.view()})
 	case Tick:

@@ -1,0 +1,174 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"go.etcd.io/bbolt"
+
+	"clusterd/node/agent"
+)
+
+// checkpointStore is the agent's durable tree of keys: one bucket of a bbolt file.
+//
+//	<work-dir>/meta/agent.db         the keys of package agent
+//	<work-dir>/meta/boot_id          of the machine when the agent last started
+//	<work-dir>/meta/slaves/latest -> <agent id>
+//
+// Removing the link makes the next start a new agent, as operators know it (EXE-159, EXE-185).
+type checkpointStore struct {
+	db   *bbolt.DB
+	meta string
+
+	mu      sync.Mutex
+	waiting []agent.Checkpoint
+	wake    chan struct{}
+}
+
+var checkpointBucket = []byte("agent")
+
+// openCheckpoints opens the file below workDir, waiting a moment for an earlier process to end.
+func openCheckpoints(workDir string) (*checkpointStore, error) {
+	meta := filepath.Join(workDir, "meta")
+	if err := os.MkdirAll(filepath.Join(meta, "slaves"), 0o755); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(meta, "agent.db")
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 2 * time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
+	if err != nil {
+		if errors.Is(err, bbolt.ErrTimeout) {
+			return nil, fmt.Errorf("open %s: another process uses it", path)
+		}
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	s := &checkpointStore{db: db, meta: meta, wake: make(chan struct{}, 1)}
+	if err := db.Update(func(tx *bbolt.Tx) error {
+		_, err := tx.CreateBucketIfNotExists(checkpointBucket)
+		return err
+	}); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
+	}
+	return s, nil
+}
+
+// load returns all keys; none if the link to the latest agent was removed.
+func (s *checkpointStore) load() (map[string][]byte, error) {
+	keys := make(map[string][]byte)
+	if _, err := os.Lstat(filepath.Join(s.meta, "slaves", "latest")); errors.Is(err, fs.ErrNotExist) {
+		return keys, s.db.Update(func(tx *bbolt.Tx) error {
+			if err := tx.DeleteBucket(checkpointBucket); err != nil {
+				return err
+			}
+			_, err := tx.CreateBucket(checkpointBucket)
+			return err
+		})
+	} else if err != nil {
+		return nil, err
+	}
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		return tx.Bucket(checkpointBucket).ForEach(func(k, v []byte) error {
+			keys[string(k)] = append([]byte(nil), v...)
+			return nil
+		})
+	})
+	return keys, err
+}
+
+// setLatest makes the link to the agent's id.
+func (s *checkpointStore) setLatest(id string) error {
+	if err := os.MkdirAll(filepath.Join(s.meta, "slaves", id), 0o755); err != nil {
+		return err
+	}
+	return replaceLink(id, filepath.Join(s.meta, "slaves", "latest"))
+}
+
+// replaceLink points the symbolic link at path to target in one step.
+func replaceLink(target, path string) error {
+	if old, err := os.Readlink(path); err == nil && old == target {
+		return nil
+	}
+	tmp := path + ".new"
+	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	if err := os.Symlink(target, tmp); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
+// queue hands over one checkpoint; it does not wait.
+func (s *checkpointStore) queue(c agent.Checkpoint) {
+	s.mu.Lock()
+	s.waiting = append(s.waiting, c)
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run commits what is queued, several checkpoints in one transaction when they pile up, until ctx
+// ends. A disk error ends it: nothing later may be confirmed.
+func (s *checkpointStore) run(ctx context.Context, done func(seq uint64), failed func(error)) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		}
+		s.mu.Lock()
+		batch := s.waiting
+		s.waiting = nil
+		s.mu.Unlock()
+		if len(batch) == 0 {
+			continue
+		}
+		if err := s.commit(batch); err != nil {
+			failed(err)
+			return
+		}
+		done(batch[len(batch)-1].Seq)
+	}
+}
+
+func (s *checkpointStore) commit(batch []agent.Checkpoint) error {
+	return s.db.Update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket(checkpointBucket)
+		for _, c := range batch {
+			for _, k := range c.Delete {
+				if err := deleteKey(b, k); err != nil {
+					return fmt.Errorf("delete %s: %w", k, err)
+				}
+			}
+			for k, v := range c.Put {
+				if err := b.Put([]byte(k), v); err != nil {
+					return fmt.Errorf("put %s: %w", k, err)
+				}
+			}
+		}
+		return nil
+	})
+}
+
+// deleteKey removes a key, or every key below a prefix that ends in "/".
+func deleteKey(b *bbolt.Bucket, key string) error {
+	if key == "" || key[len(key)-1] != '/' {
+		return b.Delete([]byte(key))
+	}
+	c := b.Cursor()
+	for k, _ := c.Seek([]byte(key)); k != nil && len(k) >= len(key) && string(k[:len(key)]) == key; k, _ = c.Seek([]byte(key)) {
+		if err := b.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *checkpointStore) close() error { return s.db.Close() }
