@@ -168,7 +168,7 @@ func protoRoles(view *MasterView) []*v1.Role {
 	list := make([]*v1.Role, 0, len(uses))
 	for _, name := range slices.Sorted(maps.Keys(uses)) {
 		role := &v1.Role{Name: proto.String(name), Weight: proto.Float64(view.weight(name)), Frameworks: uses[name].frameworks}
-		for _, resource := range [...]string{"cpus", "mem", "disk", "gpus"} {
+		for _, resource := range [...]string{"cpus", "disk", "gpus", "mem"} {
 			if s := uses[name].total[resource]; s != nil {
 				role.Resources = append(role.Resources, &v1.Resource{
 					Name: proto.String(resource), Type: v1.Value_SCALAR.Enum(),
