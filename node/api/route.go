@@ -13,7 +13,7 @@ type route struct {
 	path string
 	// scoped routes are also served below the name of the process, as /master/state (OPR-1).
 	scoped bool
-	// exact routes do not answer for longer paths below them (OPR-2).
+	// exact routes answer for no other spelling and no longer path (OPR-2).
 	exact bool
 	serve http.HandlerFunc
 }
@@ -58,11 +58,10 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // find ignores slashes at the end; a longer path belongs to the longest route above it (OPR-2).
-func (rt *router) find(path string) (route, bool) {
-	path = strings.TrimRight(path, "/")
-	for shortened := false; path != ""; shortened = true {
+func (rt *router) find(asked string) (route, bool) {
+	for path := strings.TrimRight(asked, "/"); path != ""; {
 		if r, ok := rt.routes[path]; ok {
-			return r, !r.exact || !shortened
+			return r, !r.exact || path == asked
 		}
 		path = strings.TrimRight(path[:strings.LastIndexByte(path, '/')+1], "/")
 	}
