@@ -122,7 +122,7 @@ func (h *Hub) serveDownload(w http.ResponseWriter, r *http.Request) {
 	head.Set("Content-Disposition", mime.FormatMediaType(disposition, map[string]string{"filename": path.Base(file)}))
 	head.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	head.Set("Cache-Control", "no-store")
-	if err := h.copyFile(ctx, timedWriter{w, control}, agentID, file, data, size); err != nil {
+	if err := h.copyFile(ctx, timedWriter{w, ctx, control}, agentID, file, data, size); err != nil {
 		h.log.Info("a download has ended early", "agent_id", agentID, "path", file, "error", err)
 		// The connection is cut so that the browser does not take a part for
 		// the whole.
@@ -134,11 +134,17 @@ func (h *Hub) serveDownload(w http.ResponseWriter, r *http.Request) {
 // reading does not hold a place for ever.
 type timedWriter struct {
 	io.Writer
+	ctx     context.Context
 	control *http.ResponseController
 }
 
 func (w timedWriter) Write(p []byte) (int, error) {
 	if err := w.control.SetWriteDeadline(time.Now().Add(downloadStall)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return 0, err
+	}
+	// Asked after the deadline is set: Close sets its own after it has ended
+	// the context, so one of the two is seen.
+	if err := w.ctx.Err(); err != nil {
 		return 0, err
 	}
 	return w.Writer.Write(p)

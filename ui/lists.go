@@ -56,6 +56,11 @@ func (b *builder) taskList(q listQuery) *content {
 		}
 		groups["all"]++
 		groups[groupOf[t.State]]++
+		if terminal(t.State) {
+			groups["ended"]++
+		} else {
+			groups["active"]++
+		}
 		if inGroup(q.state, t.State) {
 			found = append(found, f)
 		}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"sync"
 	"time"
@@ -51,6 +52,8 @@ type tailNote struct {
 	Length int    `json:"length,omitempty"` // found: bytes that match
 	Size   int64  `json:"size"`
 	Text   string `json:"text,omitempty"` // error
+	// Missing says that the error is a file that is not there.
+	Missing bool `json:"missing,omitempty"`
 }
 
 // tail is one open log view. One goroutine reads calls, another carries them
@@ -187,7 +190,7 @@ func (t *tail) fetchAll(ctx context.Context, offset int64, length int) (data []b
 func (t *tail) readAt(ctx context.Context, offset int64, length int) bool {
 	data, size, err := t.fetchAll(ctx, offset, length)
 	if err != nil {
-		return t.note(tailNote{Type: "error", Text: err.Error()})
+		return t.fail(err)
 	}
 	return t.chunk('r', offset, size, data)
 }
@@ -212,7 +215,7 @@ func (t *tail) advance(ctx context.Context) (time.Duration, bool) {
 			return tailIdle, true
 		}
 		t.fault = err.Error()
-		return tailIdle, t.note(tailNote{Type: "error", Text: t.fault})
+		return tailIdle, t.fail(err)
 	}
 	if t.fault != "" || (!t.follow && size != t.size) {
 		t.fault, t.size, t.quiet = "", size, time.Now()
@@ -266,7 +269,7 @@ func (t *tail) find(ctx context.Context, c tailCall) bool {
 		}
 		data, size, err := t.fetchAll(ctx, from, length)
 		if err != nil {
-			return t.note(tailNote{Type: "error", Text: err.Error()})
+			return t.fail(err)
 		}
 		low := asciiLower(data)
 		i := bytes.Index(low, word)
@@ -303,6 +306,10 @@ func asciiLower(data []byte) []byte {
 		out[i] = lower(c)
 	}
 	return out
+}
+
+func (t *tail) fail(err error) bool {
+	return t.note(tailNote{Type: "error", Text: err.Error(), Missing: errors.Is(err, ErrNotFound)})
 }
 
 func (t *tail) note(n tailNote) bool {
