@@ -144,7 +144,11 @@ func (l *loader) load(key string, value []byte) error {
 		t := l.task(part[1], part[3], part[5])
 		record := &wire.UpdateRecord{}
 		t.updates = append(t.updates, storedUpdate{number: number, record: record})
-		return proto.Unmarshal(value, record)
+		if err := proto.Unmarshal(value, record); err != nil {
+			return err
+		}
+		_, err = mesos.UUIDFromBytes(record.GetStatus().GetUuid())
+		return err
 	}
 	return errUnknownKey
 }

@@ -10,7 +10,6 @@ import (
 	"clusterd/node/mesos"
 	v1 "clusterd/node/mesos/v1"
 	"clusterd/node/mesos/v1executor"
-
 	"clusterd/node/mesos/wire"
 
 	"google.golang.org/protobuf/proto"
@@ -31,8 +30,8 @@ func (a *Agent) answer(ev ExecutorCall) (status int, body string) {
 	if a.phase == loading || a.phase == ended {
 		return http.StatusServiceUnavailable, notRecovered
 	}
-	if err := validate(call); err != nil {
-		return http.StatusBadRequest, "Failed to validate Executor::Call: " + err.Error()
+	if fault := validate(call); fault != "" {
+		return http.StatusBadRequest, "Failed to validate Executor::Call: " + fault
 	}
 	if call.GetType() == v1executor.Call_HEARTBEAT {
 		return http.StatusAccepted, ""
@@ -63,44 +62,44 @@ func (a *Agent) answer(ev ExecutorCall) (status int, body string) {
 	return http.StatusAccepted, ""
 }
 
-// validate does the checks of a call that need no state (EXE-21).
-func validate(call *v1executor.Call) error {
+// validate does the checks of a call that need no state, and returns the fault (EXE-21).
+func validate(call *v1executor.Call) string {
 	switch call.GetType() {
 	case v1executor.Call_UPDATE:
 		return validateUpdate(call, call.GetUpdate().GetStatus())
 	case v1executor.Call_SUBSCRIBE:
 		for _, u := range call.GetSubscribe().GetUnacknowledgedUpdates() {
-			if err := validateUpdate(call, u.GetStatus()); err != nil {
-				return err
+			if fault := validateUpdate(call, u.GetStatus()); fault != "" {
+				return fault
 			}
 		}
 	}
-	return nil
+	return ""
 }
 
-func validateUpdate(call *v1executor.Call, s *v1.TaskStatus) error {
+func validateUpdate(call *v1executor.Call, s *v1.TaskStatus) string {
 	executor, framework := call.GetExecutorId().GetValue(), call.GetFrameworkId().GetValue()
 	if s.Uuid == nil {
-		return fmt.Errorf("Expecting 'uuid' to be present") //nolint:staticcheck // text of the API
+		return "Expecting 'uuid' to be present"
 	}
 	if _, err := mesos.UUIDFromBytes(s.GetUuid()); err != nil {
-		return err
+		return err.Error()
 	}
 	if id := s.GetExecutorId(); id != nil && id.GetValue() != executor {
-		return fmt.Errorf("ExecutorID in Call: %s does not match ExecutorID in TaskStatus: %s", executor, id.GetValue()) //nolint:staticcheck // text of the API
+		return fmt.Sprintf("ExecutorID in Call: %s does not match ExecutorID in TaskStatus: %s", executor, id.GetValue())
 	}
 	if s.Source == nil || s.GetSource() != v1.TaskStatus_SOURCE_EXECUTOR {
-		return fmt.Errorf("Received Call from executor %s of framework %s with invalid source, expecting 'SOURCE_EXECUTOR'", executor, framework) //nolint:staticcheck // text of the API
+		return fmt.Sprintf("Received Call from executor %s of framework %s with invalid source, expecting 'SOURCE_EXECUTOR'", executor, framework)
 	}
 	if s.GetState() == v1.TaskState_TASK_STAGING {
-		return fmt.Errorf("Received TASK_STAGING from executor %s of framework %s which is not allowed", executor, framework) //nolint:staticcheck // text of the API
+		return fmt.Sprintf("Received TASK_STAGING from executor %s of framework %s which is not allowed", executor, framework)
 	}
 	return validateCheckStatus(s.GetCheckStatus())
 }
 
-func validateCheckStatus(c *v1.CheckStatusInfo) error {
+func validateCheckStatus(c *v1.CheckStatusInfo) string {
 	if c == nil {
-		return nil
+		return ""
 	}
 	var name string
 	var set bool
@@ -112,12 +111,12 @@ func validateCheckStatus(c *v1.CheckStatusInfo) error {
 	case v1.CheckInfo_TCP:
 		name, set = "tcp", c.Tcp != nil
 	default:
-		return fmt.Errorf("Expecting 'type' to be present in 'check_status'") //nolint:staticcheck // text of the API
+		return "Expecting 'type' to be present in 'check_status'"
 	}
 	if !set {
-		return fmt.Errorf("Expecting '%s' to be set for %s check's status", name, c.GetType()) //nolint:staticcheck // text of the API
+		return fmt.Sprintf("Expecting '%s' to be set for %s check's status", name, c.GetType())
 	}
-	return nil
+	return ""
 }
 
 // subscribe opens the event stream of an executor; the newest connection wins (EXE-15).

@@ -24,8 +24,6 @@ const (
 
 	defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" // EXE-39
 
-	// defaultKillGrace is what a killed command is given unless it has a kill policy (EXE-62).
-	defaultKillGrace = 3 * time.Second
 	// reapGrace is what a built-in executor needs beyond the grace of its task (EXE-66).
 	reapGrace = 2 * time.Second
 )

@@ -1,13 +1,13 @@
 package agent
 
 import (
-	"clusterd/node/mesos"
-	v1 "clusterd/node/mesos/v1"
-	"clusterd/node/mesos/wire"
-
 	"net/netip"
 	"slices"
 	"time"
+
+	"clusterd/node/mesos"
+	v1 "clusterd/node/mesos/v1"
+	"clusterd/node/mesos/wire"
 
 	"google.golang.org/protobuf/proto"
 )

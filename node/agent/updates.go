@@ -84,7 +84,8 @@ func (a *Agent) update(t *task, status *v1.TaskStatus) {
 	if e := t.e; e != nil {
 		if t.terminal() && e.state != terminated {
 			a.resize(e)
-			if !e.command {
+			if !e.command && t.delivered {
+				// What it used is free when the container has its new limits (EXE-139).
 				u.generation = e.generation
 			}
 		}

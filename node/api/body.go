@@ -88,18 +88,28 @@ func refuseMethod(w http.ResponseWriter, r *http.Request, allowed string) *Answe
 	}
 }
 
+// limitBody gives a client the time bodyTimeout to send the body of r, whether anybody reads it or it is
+// thrown away after the answer. The limit ends with the request.
+func limitBody(w http.ResponseWriter, r *http.Request) {
+	if r.ContentLength != 0 {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTimeout))
+	}
+}
+
 // readBody reads the whole body, decompressed if it is gzip (SCH-19).
 func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *Answer) {
 	if r.ContentLength > maxBodyBytes && r.Header.Get("Expect") != "" {
 		return nil, tooLarge() // The client asked first: spare it the sending.
 	}
-	// An error means that the connection has no deadlines, as in a test.
-	control := http.NewResponseController(w)
-	_ = control.SetReadDeadline(time.Now().Add(bodyTimeout))
 	body, refused := readBounded(r.Body)
-	_ = control.SetReadDeadline(time.Time{})
-	if refused != nil || !strings.EqualFold(strings.TrimSpace(r.Header.Get("Content-Encoding")), "gzip") {
-		return body, refused
+	if refused != nil {
+		return nil, refused
+	}
+	// The body is complete: from here on the connection is only watched for its end. An error means that
+	// it has no time limits, as in a test.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	if !strings.EqualFold(strings.TrimSpace(r.Header.Get("Content-Encoding")), "gzip") {
+		return body, nil
 	}
 	return unzip(body)
 }

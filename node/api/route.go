@@ -38,6 +38,7 @@ func newRouter(process string, table []route, other http.Handler) *router {
 
 func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w = newTimedWriter(w)
+	limitBody(w, r)
 	if strings.Contains(r.URL.Path, "/..") {
 		status(http.StatusNotFound).respond(w)
 		return

@@ -14,9 +14,9 @@ func (c *core) command(info *v1.CommandInfo) (command Command, overwritten []str
 	command = Command{Dir: c.s.sandbox, User: info.GetUser()}
 	switch {
 	case info.GetValue() == "" && info.GetShell():
-		return command, nil, errors.New("Task cannot be started: 'command.value' holds no shell command") //nolint:staticcheck // status text
+		return command, nil, errors.New("'command.value' holds no shell command")
 	case info.GetValue() == "":
-		return command, nil, errors.New("Task cannot be started: 'command.value' names no executable") //nolint:staticcheck // status text
+		return command, nil, errors.New("'command.value' names no executable")
 	case info.GetShell():
 		command.Path, command.Args = "/bin/sh", []string{"sh", "-c", info.GetValue()}
 	default:
@@ -42,12 +42,12 @@ func overlay(env []string, over *v1.Environment) (result, overwritten []string, 
 		name, value := v.GetName(), v.GetValue()
 		if v.GetType() == v1.Environment_Variable_SECRET {
 			if v.GetSecret().GetType() != v1.Secret_VALUE {
-				return nil, nil, fmt.Errorf("Task cannot be started: environment variable '%s' is a secret of type %s, which cannot be resolved", name, v.GetSecret().GetType()) //nolint:staticcheck // status text
+				return nil, nil, fmt.Errorf("environment variable '%s' is a secret of type %s, which cannot be resolved", name, v.GetSecret().GetType())
 			}
 			value = string(v.GetSecret().GetValue().GetData())
 		}
 		if name == "" || strings.ContainsAny(name, "=\x00") || strings.Contains(value, "\x00") {
-			return nil, nil, fmt.Errorf("Task cannot be started: environment variable '%s' cannot be set: name and value must not hold NUL, the name not be empty nor hold '='", name) //nolint:staticcheck // status text
+			return nil, nil, fmt.Errorf("environment variable '%s' cannot be set: name and value must not hold NUL, the name not be empty nor hold '='", name)
 		}
 		if i, ok := place[name]; ok {
 			overwritten = append(overwritten, name)

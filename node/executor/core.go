@@ -322,7 +322,7 @@ func (c *core) launch(task *v1.TaskInfo) {
 	c.update(task, v1.TaskState_TASK_STARTING, nil, "")
 	command, overwritten, err := c.command(task.GetCommand())
 	if err != nil {
-		c.terminate(v1.TaskState_TASK_FAILED, nil, err.Error())
+		c.terminate(v1.TaskState_TASK_FAILED, nil, "Task cannot be started: "+err.Error())
 		return
 	}
 	for _, name := range overwritten {

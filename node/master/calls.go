@@ -66,7 +66,6 @@ func (m *Master) dispatch(f *framework, c SchedulerCall) {
 	// The answer never waits for the outcome, which arrives as events (SCH-99).
 	f.counters.call(call.GetType())
 	m.respond(c.Request, 202, "")
-	m.changed(f, nil)
 	switch call.GetType() {
 	case v1scheduler.Call_ACCEPT:
 		m.accept(f, call.GetAccept())
@@ -120,6 +119,7 @@ func (m *Master) revive(f *framework, roles []string) {
 		delete(f.suppressed, r)
 	}
 	m.alloc.Revive(f.id, roles)
+	m.changed(f, nil)
 }
 
 // suppress is the SUPPRESS call (SCH-203).
@@ -134,6 +134,7 @@ func (m *Master) suppress(f *framework, roles []string) {
 		f.suppressed[r] = struct{}{}
 	}
 	m.alloc.Suppress(f.id, roles)
+	m.changed(f, nil)
 }
 
 // kill is the KILL call. A task that the master does not know is answered as in reconciliation

@@ -6,6 +6,7 @@ import (
 
 	"clusterd/alloc"
 	"clusterd/node/mesos"
+	v1 "clusterd/node/mesos/v1"
 )
 
 // Check looks for broken invariants and names all it finds: what is used and offered on an agent
@@ -49,7 +50,12 @@ func (m *Master) checkFramework(f *framework, report func(string, ...any)) {
 			report("task %s of framework %s is %s and holds resources: %t", t.id, f.id, t.state, t.holds)
 		}
 	}
+	states := make(map[v1.TaskState]int)
+	for t := range f.tasks.values() {
+		states[t.state]++
+	}
 	for t := range f.unreachable.values() {
+		states[t.state]++
 		if t.holds || t.agent != nil {
 			report("unreachable task %s of framework %s holds resources", t.id, f.id)
 		}
@@ -64,6 +70,11 @@ func (m *Master) checkFramework(f *framework, report func(string, ...any)) {
 		offered = offered.Add(o.resources)
 		if !m.offers.has(o.id) {
 			report("offer %s of framework %s is not in the list of all", o.id, f.id)
+		}
+	}
+	for s, n := range f.states {
+		if states[s] != n {
+			report("framework %s has %d tasks in %s and counts %d", f.id, states[s], s, n)
 		}
 	}
 	if !f.used.Equal(used) || !f.offered.Equal(offered) {

@@ -45,6 +45,8 @@ type framework struct {
 	offers      ordered[mesos.OfferID, *offer]
 
 	used, offered alloc.Resources
+	// states counts the tasks that have not ended, by state.
+	states map[v1.TaskState]int
 
 	counters frameworkCounters
 	view     *frameworkView // nil when something changed since
@@ -107,7 +109,7 @@ func (f *framework) allocatorFramework() alloc.Framework {
 
 // newFramework adds a framework that is neither connected nor active.
 func (m *Master) newFramework(info *v1.FrameworkInfo) *framework {
-	f := &framework{id: mesos.FrameworkID(info.GetId().GetValue()), counters: newFrameworkCounters(info)}
+	f := &framework{id: mesos.FrameworkID(info.GetId().GetValue()), states: make(map[v1.TaskState]int), counters: newFrameworkCounters(info)}
 	f.setInfo(info)
 	f.setSuppressed(nil)
 	m.frameworks.put(f.id, f)
@@ -273,11 +275,11 @@ func (m *Master) remove(f *framework, cause string, answer func(ok bool)) {
 	m.propose(&registry.Op{Op: &registry.Op_RemoveFramework{RemoveFramework: &registry.RemoveFramework{
 		FrameworkId: f.id.Proto(), Time: &now, Cause: &cause,
 	}}}, func(res registry.Result, err error) {
-		if err == nil {
-			m.removeNow(f)
-		}
 		if answer != nil {
 			answer(err == nil)
+		}
+		if err == nil {
+			m.removeNow(f)
 		}
 		m.releaseFramework(f.id)
 	})

@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"clusterd/alloc"
-	"clusterd/node/mesos"
 	v1 "clusterd/node/mesos/v1"
 	"clusterd/node/mesos/v1scheduler"
 )
@@ -197,32 +196,19 @@ var terminalStates = []v1.TaskState{
 func (m *Master) taskMetrics(out map[string]float64) {
 	sum := make(map[v1.TaskState]int)
 	for f := range m.frameworks.values() {
-		counts := f.activeTasks()
-		for s, n := range counts {
+		for s, n := range f.states {
 			sum[s] += n
 		}
 		if !m.cfg.PublishPerFrameworkMetrics {
 			continue
 		}
 		for _, s := range activeStates {
-			out[f.counters.prefix+"tasks/active/"+strings.ToLower(s.String())] = float64(counts[s])
+			out[f.counters.prefix+"tasks/active/"+strings.ToLower(s.String())] = float64(f.states[s])
 		}
 	}
 	for _, s := range activeStates[:5] {
 		out["master/tasks_"+strings.TrimPrefix(strings.ToLower(s.String()), "task_")] = float64(sum[s])
 	}
-}
-
-// activeTasks counts the tasks of f that have not ended, by state.
-func (f *framework) activeTasks() map[v1.TaskState]int {
-	counts := make(map[v1.TaskState]int)
-	for t := range f.tasks.values() {
-		if !mesos.Terminal(t.state) {
-			counts[t.state]++
-		}
-	}
-	counts[v1.TaskState_TASK_UNREACHABLE] += f.unreachable.len()
-	return counts
 }
 
 func (m *Master) frameworkMetrics(out map[string]float64) {

@@ -105,6 +105,7 @@ func (m *Master) addTask(f *framework, a *agent, p *v1.Task, r alloc.Resources, 
 	t := &task{id: mesos.TaskID(p.GetTaskId().GetValue()), framework: f, agent: a, proto: p, state: p.GetState(), resources: r}
 	f.tasks.put(t.id, t)
 	a.tasks.put(taskKey{f.id, t.id}, t)
+	f.states[t.state]++
 	if !mesos.Terminal(t.state) {
 		t.holds = true
 		m.charge(f, a, r, charged)
@@ -136,6 +137,8 @@ func (m *Master) transition(t *task, to v1.TaskState, status *v1.TaskStatus) boo
 	if !mayFollow(t.state, to) {
 		return false
 	}
+	t.framework.states[t.state]--
+	t.framework.states[to]++
 	t.state = to
 	p := copyTask(t.proto)
 	p.State = lostState(to, t.framework.partitionAware).Enum()
@@ -180,6 +183,7 @@ func (m *Master) forget(t *task) {
 	} else {
 		f.unreachable.delete(t.id)
 	}
+	f.states[t.state]--
 	m.changed(f, t.agent)
 }
 
@@ -197,9 +201,10 @@ func (m *Master) lose(t *task) {
 	t.agent = nil
 	f := t.framework
 	f.unreachable.put(t.id, t)
+	f.states[t.state]++
 	for f.unreachable.len() > m.cfg.MaxUnreachableTasksPerFramework {
-		id, _, _ := f.unreachable.first()
-		f.unreachable.delete(id)
+		_, oldest, _ := f.unreachable.first()
+		m.forget(oldest)
 	}
 }
 

@@ -29,7 +29,7 @@ func (m *Master) validateTask(x *acceptance, t *v1.TaskInfo) (launchPlan, error)
 	if err != nil {
 		return launchPlan{}, err
 	}
-	if t.GetContainer().GetLinuxInfo().ShareCgroups != nil && !t.GetContainer().GetLinuxInfo().GetShareCgroups() {
+	if !sharesCgroups(t) {
 		return launchPlan{}, refusal("Only tasks in a task group may have 'share_cgroups' set to 'false'")
 	}
 	if (t.Executor != nil) == (t.Command != nil) {

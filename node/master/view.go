@@ -6,6 +6,7 @@ import (
 	"clusterd/node/mesos"
 	v1 "clusterd/node/mesos/v1"
 	"clusterd/node/mesos/v1master"
+	"clusterd/node/mesos/v1scheduler"
 )
 
 // View is the state of a master at one moment, for operators. It may be read from any goroutine;
@@ -148,6 +149,10 @@ func (m *Master) frameworkView(f *framework) *frameworkView {
 	if f.view != nil {
 		return f.view
 	}
+	constraints := f.constraintsGiven
+	if constraints == nil {
+		constraints = &v1scheduler.OfferConstraints{} // shown as {}
+	}
 	active, connected, recovered := f.active, f.connected(), f.recovered
 	v := &frameworkView{
 		info: &v1master.Response_GetFrameworks_Framework{
@@ -160,7 +165,7 @@ func (m *Master) frameworkView(f *framework) *frameworkView {
 			UnregisteredTime:   optionalTime(f.unregistered),
 			AllocatedResources: f.used.ProtoEndpoint(),
 			OfferedResources:   f.offered.ProtoEndpoint(),
-			OfferConstraints:   f.constraintsGiven,
+			OfferConstraints:   constraints,
 		},
 		completed: append([]*v1.Task(nil), f.completed...),
 	}
