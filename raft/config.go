@@ -40,9 +40,11 @@ type Config struct {
 	// TickInterval is the unit of the protocol's time: a heartbeat each tick, an election after 10
 	// to 20 ticks without a leader. Default 100 ms.
 	TickInterval time.Duration
-	// SnapshotEntries is how many entries are applied between snapshots. Default 10000.
+	// SnapshotEntries is how many entries are applied between snapshots. Default 10000; less if
+	// they are over 64 MiB together.
 	SnapshotEntries uint64
-	// KeepEntries is how many entries before a snapshot stay in the log. Default 5000.
+	// KeepEntries is how many entries before a snapshot stay in the log. Default 5000; less if they
+	// are likely to be over 64 MiB together.
 	KeepEntries uint64
 	// NoSync leaves out all syncing: for tests only, a power cut may destroy the log.
 	NoSync bool
@@ -59,6 +61,7 @@ const (
 	maxMessageBytes     = 1 << 20
 	maxApplyBytes       = 16 << 20
 	maxInflightMessages = 256
+	maxLogBytes         = 64 << 20
 
 	// maxBatch and maxBatchBytes bound what is appended in one turn of the loop.
 	maxBatch      = 1024

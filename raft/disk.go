@@ -63,13 +63,18 @@ func guard(op, path string, err *error) func() {
 	}
 }
 
-// makeDir makes the directory of a peer, for its user only, durably.
-func makeDir(dir string) error {
+// makeDir makes the directory of a peer durably, if there is none, for its user only.
+func makeDir(dir string, noSync bool) error {
+	_, err := os.Stat(dir)
+	missing := errors.Is(err, os.ErrNotExist)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return onDisk("make", dir, err)
 	}
 	if err := os.Chmod(dir, 0o700); err != nil {
 		return onDisk("restrict", dir, err)
+	}
+	if !missing || noSync {
+		return nil
 	}
 	return syncDir(filepath.Dir(dir))
 }

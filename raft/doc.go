@@ -25,7 +25,8 @@
 // A proposal that was answered is on disk on a quorum (CLU-31).
 //
 //	DIR                                  0700, one process at a time
-//	├── log.db                           bbolt, 0600, locked
+//	├── lock                             held by the process that has the directory open
+//	├── log.db                           bbolt, 0600
 //	│   ├── meta
 //	│   │   └── state                    CRC-32C, member id, term, vote, commit, and the index and
 //	│   │                                term of: the entry before the first, the last, the snapshot

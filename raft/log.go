@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -72,7 +73,7 @@ var _ etcdraft.Storage = (*log)(nil)
 // openLog opens the log in a directory, or begins a new one with these voters, and checks all of
 // it. It holds the directory's lock until close.
 func openLog(cfg Config) (l *log, err error) {
-	if err := makeDir(cfg.Dir); err != nil {
+	if err := makeDir(cfg.Dir, cfg.NoSync); err != nil {
 		return nil, err
 	}
 	l = &log{dir: cfg.Dir, path: filepath.Join(cfg.Dir, logName), noSync: cfg.NoSync, conf: raftpb.EnsureConfState(nil)}
@@ -130,8 +131,14 @@ func (l *log) begin(cfg Config) error {
 	if _, err := os.Stat(l.path); !errors.Is(err, os.ErrNotExist) {
 		return onDisk("open", l.path, err)
 	}
-	if left, err := filepath.Glob(filepath.Join(l.dir, snapshotPrefix+"*")); err != nil || len(left) > 0 {
-		return onDisk("open", l.path, fmt.Errorf("%w: it is missing, but there is %v", ErrCorrupt, left))
+	left, err := os.ReadDir(l.dir)
+	if err != nil {
+		return onDisk("list", l.dir, err)
+	}
+	for _, entry := range left {
+		if strings.HasPrefix(entry.Name(), snapshotPrefix) {
+			return onDisk("open", l.path, fmt.Errorf("%w: it is missing, but its %s is there", ErrCorrupt, entry.Name()))
+		}
 	}
 	aside := l.path + temporary
 	if err := os.Remove(aside); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -313,10 +320,8 @@ func (l *log) save(hard *raftpb.HardState, entries []*raftpb.Entry, sync bool) e
 		if len(entries) == 0 {
 			return nil
 		}
-		for i := next.lastIndex + 1; i <= old; i++ {
-			if err := tx.Bucket(entryBucket).Delete(entryKey(i)); err != nil {
-				return err
-			}
+		if err := dropEntries(tx, next.lastIndex+1, old); err != nil {
+			return err
 		}
 		return putEntries(tx, entries)
 	})
@@ -342,8 +347,9 @@ func (l *log) compact(meta *raftpb.SnapshotMetadata, keep uint64) error {
 		}
 		next.startIndex, next.startTerm = start, term
 	}
+	first := l.state.startIndex + 1
 	err := l.update("cut", next, func(tx *bbolt.Tx) error {
-		return dropEntries(tx, next.startIndex)
+		return dropEntries(tx, first, next.startIndex)
 	})
 	if err != nil {
 		return err
@@ -558,11 +564,11 @@ func putEntries(tx *bbolt.Tx, entries []*raftpb.Entry) error {
 	return nil
 }
 
-// dropEntries removes the entries up to an index.
-func dropEntries(tx *bbolt.Tx, upTo uint64) error {
-	c := tx.Bucket(entryBucket).Cursor()
-	for k, _ := c.First(); k != nil && binary.BigEndian.Uint64(k) <= upTo; k, _ = c.First() {
-		if err := c.Delete(); err != nil {
+// dropEntries removes the entries from one index to another, both included.
+func dropEntries(tx *bbolt.Tx, from, to uint64) error {
+	bucket := tx.Bucket(entryBucket)
+	for i := from; i <= to; i++ {
+		if err := bucket.Delete(entryKey(i)); err != nil {
 			return err
 		}
 	}

@@ -76,6 +76,7 @@ func (p *Peer) loop() error {
 		case report := <-p.reports:
 			report(p.core.node)
 		case err := <-p.writing:
+			p.writing = nil
 			if err != nil {
 				return err
 			}
@@ -146,6 +147,7 @@ func (p *Peer) turn() error {
 		if err := p.core.apply(e, p.machine); err != nil {
 			return err
 		}
+		p.grown += uint64(len(e.GetData()))
 	}
 	p.core.advance(rd)
 	if rd.MustSync {
@@ -179,7 +181,8 @@ func (p *Peer) install(snap *raftpb.Snapshot, hard *raftpb.HardState) error {
 
 // beginSnapshot starts to write a snapshot if it is time.
 func (p *Peer) beginSnapshot() error {
-	if p.writing != nil || p.core.applied-p.snapshot < p.cfg.SnapshotEntries {
+	entries := p.core.applied - p.snapshot
+	if p.writing != nil || entries == 0 || entries < p.cfg.SnapshotEntries && p.grown < maxLogBytes {
 		return nil
 	}
 	body, err := p.machine.Snapshot()
@@ -190,6 +193,8 @@ func (p *Peer) beginSnapshot() error {
 		Index: new(p.core.applied), Term: new(p.core.appliedTerm),
 		ConfState: proto.Clone(p.core.conf).(*raftpb.ConfState),
 	}
+	p.keep = min(p.cfg.KeepEntries, entries*maxLogBytes/max(p.grown, 1))
+	p.grown = 0
 	p.writing = make(chan error, 1)
 	go func(meta *raftpb.SnapshotMetadata, outcome chan<- error) {
 		outcome <- writeSnapshot(p.cfg.Dir, meta, body, p.cfg.NoSync, p.ending)
@@ -200,9 +205,8 @@ func (p *Peer) beginSnapshot() error {
 // endSnapshot cuts the log after a snapshot that is durable now, and removes the one before.
 func (p *Peer) endSnapshot() error {
 	meta := p.written
-	p.writing, p.written = nil, nil
 	if meta.GetIndex() > p.snapshot {
-		if err := p.storage.compact(meta, p.cfg.KeepEntries); err != nil {
+		if err := p.storage.compact(meta, p.keep); err != nil {
 			return err
 		}
 		p.snapshot, p.snapshotTerm = meta.GetIndex(), meta.GetTerm()

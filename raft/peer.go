@@ -34,11 +34,13 @@ type Peer struct {
 	storage    storage
 	writing    chan error // outcome of the snapshot being written, nil if none is
 	written    *raftpb.SnapshotMetadata
+	keep       uint64 // entries before it that stay in the log
 	announced  Leadership
 	seenLeader uint64
 	changes    uint64 // of the leader
 
 	snapshot, snapshotTerm uint64 // newest in the log
+	grown                  uint64 // bytes applied since it was begun
 
 	proposals  chan *proposal
 	messages   chan *raftpb.Message
@@ -110,6 +112,7 @@ func start(cfg Config, machine StateMachine, l *log, s storage) (*Peer, error) {
 	if err != nil {
 		return nil, err
 	}
+	p.observePeers()
 	p.log.Info("raft log opened", "peer", cfg.ID, "term", p.core.term, "index", p.core.applied, "snapshot", p.snapshot)
 	go p.run()
 	return p, nil
@@ -137,8 +140,12 @@ func (p *Peer) Propose(ctx context.Context, data []byte) (index uint64, result a
 		}
 		ended <- outcome{index, result, err}
 	}}
+	// A free place in the queue must not hide what is over already.
+	if err := ctx.Err(); err != nil {
+		return 0, nil, err
+	}
 	select {
-	case <-p.done: // a free place in the queue would be taken as well
+	case <-p.done:
 		return 0, nil, p.endError()
 	default:
 	}
