@@ -2,6 +2,7 @@ package master
 
 import (
 	"fmt"
+	"slices"
 
 	"clusterd/alloc"
 	"clusterd/node/mesos"
@@ -256,12 +257,20 @@ func runTask(f *framework, tasks []*v1.TaskInfo, executor *v1.ExecutorInfo) *wir
 	return &wire.ToAgent{Message: &wire.ToAgent_RunTask{RunTask: run}}
 }
 
-// allocateTo gives role to the resources of a call that name none (SCH-119). The messages must be
-// the master's own.
-func allocateTo(role string, list []*v1.Resource) {
-	for _, r := range list {
-		if r.GetAllocationInfo().GetRole() == "" {
-			r.AllocationInfo = &v1.Resource_AllocationInfo{Role: &role}
-		}
+// allocated reads resources of a call and gives role to those that name none (SCH-119). Texts about
+// bad ones show them as they were given.
+func allocated(role string, list []*v1.Resource) (alloc.Resources, error) {
+	r, err := alloc.FromProto(list)
+	if err != nil {
+		return r, err
 	}
+	given := r.AllocationRoles()
+	switch {
+	case !slices.Contains(given, ""):
+		return r, nil
+	case len(given) == 1:
+		return r.Allocate(role), nil
+	}
+	bare := r.Filter(func(e alloc.Entry) bool { return e.Role() == "" })
+	return r.Sub(bare).Add(bare.Allocate(role)), nil
 }

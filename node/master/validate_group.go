@@ -46,7 +46,6 @@ func (m *Master) validateGroup(x *acceptance, op *v1.Offer_Operation, group *v1.
 
 func validateGroupTask(x *acceptance, t *v1.TaskInfo) (alloc.Resources, error) {
 	completeTask(t)
-	allocateTo(x.role, t.GetResources())
 	r, err := validateTaskInfo(x, t)
 	if err != nil {
 		return r, err

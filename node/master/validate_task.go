@@ -24,7 +24,6 @@ func refusalf(format string, args ...any) error { return refusal(fmt.Sprintf(for
 // puts its resources into canonical form. The checks run in the order of the original: the first
 // that fails gives the text (SCH-163).
 func (m *Master) validateTask(x *acceptance, t *v1.TaskInfo) (launchPlan, error) {
-	allocateTo(x.role, t.GetResources())
 	r, err := validateTaskInfo(x, t)
 	if err != nil {
 		return launchPlan{}, err
@@ -84,7 +83,7 @@ func validateTaskInfo(x *acceptance, t *v1.TaskInfo) (alloc.Resources, error) {
 			return none, refusal("Task uses invalid health check: " + err.Error())
 		}
 	}
-	r, err := validateTaskResources(t)
+	r, err := validateTaskResources(x.role, t)
 	if err != nil {
 		return none, err
 	}
@@ -99,11 +98,11 @@ func validateTaskInfo(x *acceptance, t *v1.TaskInfo) (alloc.Resources, error) {
 
 // validateTaskResources checks the resources of a task and puts them into canonical form (SCH-173,
 // SCH-175).
-func validateTaskResources(t *v1.TaskInfo) (alloc.Resources, error) {
+func validateTaskResources(role string, t *v1.TaskInfo) (alloc.Resources, error) {
 	if len(t.GetResources()) == 0 {
 		return alloc.Resources{}, refusal("Task uses no resources")
 	}
-	r, err := alloc.FromProto(t.GetResources())
+	r, err := allocated(role, t.GetResources())
 	if err != nil {
 		return r, err
 	}
@@ -213,14 +212,13 @@ func validateLimits(limits map[string]*v1.Value_Scalar, r alloc.Resources) error
 // planExecutor checks the executor of a launch and adds it to the plan unless it runs already
 // (SCH-184, SCH-185).
 func planExecutor(x *acceptance, e *v1.ExecutorInfo, plan *launchPlan) error {
-	allocateTo(x.role, e.GetResources())
 	if err := mesos.ValidateID(e.GetExecutorId().GetValue()); err != nil {
 		return err
 	}
 	if err := validateExecutorType(e); err != nil {
 		return err
 	}
-	r, err := alloc.FromProto(e.GetResources())
+	r, err := allocated(x.role, e.GetResources())
 	if err != nil {
 		return err
 	}
