@@ -178,7 +178,7 @@ export class List {
       const next = mine ? !down : Boolean(c.number || c.newest);
       return h('th', { scope: 'col', class: classes(c), 'aria-sort': mine ? (down ? 'descending' : 'ascending') : 'none' },
         h('button', { type: 'button', onclick: () => this.go({ sort: (next ? '-' : '') + c.sort, page: '' }) },
-          c.title, h('span', { class: 'arrow', 'aria-hidden': 'true' }, mine ? (down ? '↓' : '↑') : '')));
+          c.title, h('span', { class: 'arrow', 'aria-hidden': 'true' }, mine ? (down ? '↓' : '↑') : '\u200b')));
     }));
   }
 
