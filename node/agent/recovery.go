@@ -37,7 +37,9 @@ func (a *Agent) restore(c *SavedState) {
 			f.executors = append(f.executors, e)
 			a.containers[e.container] = e
 			for _, st := range se.tasks {
-				e.tasks = append(e.tasks, a.restoreTask(e, st))
+				t := a.restoreTask(e, st)
+				e.used = e.used || t.delivered
+				e.tasks = append(e.tasks, t)
 			}
 			e.limits = a.limits(e)
 		}
