@@ -103,6 +103,8 @@ var (
 	// errInaccessible is a path that leads out of what is attached, or to something that is neither a
 	// file nor a directory, such as a pipe or a device.
 	errInaccessible = errors.New("inaccessible")
+	// errTooManyLookups is a path or a listing that takes too long to find out about.
+	errTooManyLookups = errors.New("too many directories and links to follow")
 )
 
 // A place is a path inside an attached tree.
@@ -114,7 +116,7 @@ type place struct {
 // locate finds the longest attached path that virtual begins with. What follows is resolved later,
 // against the real tree.
 func (f *Files) locate(virtual string) (place, error) {
-	if !strings.HasPrefix(virtual, "/") || strings.ContainsRune(virtual, 0) {
+	if !strings.HasPrefix(virtual, "/") || strings.ContainsRune(virtual, 0) || len(virtual) > maxPathBytes {
 		return place{}, errUnknownPath
 	}
 	elements := slices.DeleteFunc(strings.Split(virtual, "/"), func(e string) bool { return e == "" || e == "." })
@@ -131,16 +133,12 @@ func (f *Files) locate(virtual string) (place, error) {
 // open opens what a virtual path stands for, if it is a regular file or a directory. It does not block
 // on pipes and does not touch devices.
 func (f *Files) open(virtual string) (*os.File, fs.FileInfo, error) {
-	at, err := f.locate(virtual)
+	tree, name, err := f.resolve(virtual)
 	if err != nil {
 		return nil, nil, err
 	}
-	root, name, err := at.resolve()
-	if err != nil {
-		return nil, nil, err
-	}
-	defer root.Close()
-	return openPlain(root, name)
+	defer tree.root.Close()
+	return openPlain(tree.root, name)
 }
 
 // openPlain opens a regular file or a directory below root.
@@ -192,18 +190,32 @@ func isEscape(err error) bool {
 }
 
 const (
+	// maxPathBytes is the longest path that the kernel takes.
+	maxPathBytes = 4096
 	// maxLinks bounds the links that one path may pass, as the kernel does.
 	maxLinks = 40
-	// maxSteps bounds the elements that one path may pass, links included: each costs a look-up from the
-	// top, and a task can nest directories without limit.
-	maxSteps = 512
+	// maxLookups bounds the directories that one request may look into, on all its paths together: a task
+	// can nest directories and links without limit.
+	maxLookups = 200_000
 )
 
-// resolve opens the tree and returns the path below it without links. Links are followed as long as
-// they stay inside the tree; one with an absolute target is taken to mean the same real path. A race
-// with a task that exchanges files cannot lead out: os.Root checks every step again.
-func (p place) resolve() (root *os.Root, name string, err error) {
-	top, rest := p.root, p.rest
+// tree is an opened attached tree, for one request.
+type tree struct {
+	root *os.Root
+	tops []string // the real names of its top, for links with an absolute target
+	left int      // of maxLookups
+}
+
+// resolve opens the tree that a virtual path leads into and returns the path below it without links.
+// Links are followed as long as they stay inside the tree; one with an absolute target is taken to mean
+// the same real path. A race with a task that exchanges files cannot lead out: os.Root checks every step
+// again. The caller closes the tree's root.
+func (f *Files) resolve(virtual string) (*tree, string, error) {
+	at, err := f.locate(virtual)
+	if err != nil {
+		return nil, "", err
+	}
+	top, rest := at.root, at.rest
 	if info, err := os.Stat(top); err != nil {
 		return nil, "", pathError(err)
 	} else if !info.IsDir() {
@@ -213,26 +225,24 @@ func (p place) resolve() (root *os.Root, name string, err error) {
 		// An attached file, such as a log: the tree is its directory.
 		top, rest = filepath.Dir(top), []string{filepath.Base(top)}
 	}
-	if root, err = os.OpenRoot(top); err != nil {
+	root, err := os.OpenRoot(top)
+	if err != nil {
 		return nil, "", pathError(err)
 	}
-	tops := []string{top}
+	t := &tree{root: root, tops: []string{top}, left: maxLookups}
 	if real, err := filepath.EvalSymlinks(top); err == nil && real != top {
-		tops = append(tops, real)
+		t.tops = append(t.tops, real)
 	}
-	if name, err = walk(root, tops, rest); err != nil {
+	name, err := t.walk(nil, rest)
+	if err != nil {
 		return nil, "", errors.Join(err, root.Close())
 	}
-	return root, name, nil
+	return t, name, nil
 }
 
-// walk follows rest below root, element by element.
-func walk(root *os.Root, tops, rest []string) (string, error) {
-	var at []string // below the top, free of links
-	for links, steps := 0, 0; len(rest) > 0; {
-		if steps++; steps > maxSteps {
-			return "", errInaccessible
-		}
+// walk follows rest, element by element, from at, which is below the top and free of links.
+func (t *tree) walk(at, rest []string) (string, error) {
+	for links := 0; len(rest) > 0; {
 		element := rest[0]
 		rest = rest[1:]
 		switch element {
@@ -246,7 +256,10 @@ func walk(root *os.Root, tops, rest []string) (string, error) {
 			continue
 		}
 		next := append(at[:len(at):len(at)], element)
-		info, err := root.Lstat(path.Join(next...))
+		if t.left -= len(next); t.left < 0 {
+			return "", errTooManyLookups
+		}
+		info, err := t.root.Lstat(path.Join(next...))
 		if err != nil {
 			return "", pathError(err)
 		}
@@ -260,12 +273,12 @@ func walk(root *os.Root, tops, rest []string) (string, error) {
 		if links++; links > maxLinks {
 			return "", errInaccessible
 		}
-		target, err := root.Readlink(path.Join(next...))
+		target, err := t.root.Readlink(path.Join(next...))
 		if err != nil {
 			return "", pathError(err)
 		}
 		if path.IsAbs(target) {
-			if target, err = below(tops, target); err != nil {
+			if target, err = t.below(target); err != nil {
 				return "", err
 			}
 			at = nil
@@ -278,9 +291,9 @@ func walk(root *os.Root, tops, rest []string) (string, error) {
 	return path.Join(at...), nil
 }
 
-// below turns an absolute link target into a path below one of the names of the tree's top.
-func below(tops []string, target string) (string, error) {
-	for _, top := range tops {
+// below turns an absolute link target into a path below the tree's top.
+func (t *tree) below(target string) (string, error) {
+	for _, top := range t.tops {
 		if target == top {
 			return ".", nil
 		}
@@ -303,16 +316,12 @@ type fileEntry struct {
 // list returns what is in a directory, sorted by path; for a file nothing. Links are shown with the
 // values of what they lead to; those that lead nowhere or out of the tree are left out (OPR-147).
 func (f *Files) list(virtual string) ([]fileEntry, error) {
-	at, err := f.locate(virtual)
+	t, name, err := f.resolve(virtual)
 	if err != nil {
 		return nil, err
 	}
-	root, name, err := at.resolve()
-	if err != nil {
-		return nil, err
-	}
-	defer root.Close()
-	directory, info, err := openPlain(root, name)
+	defer t.root.Close()
+	directory, info, err := openPlain(t.root, name)
 	if err != nil {
 		return nil, err
 	}
@@ -327,26 +336,40 @@ func (f *Files) list(virtual string) ([]fileEntry, error) {
 	if len(names) > maxEntries {
 		return nil, fmt.Errorf("directory has more than %d entries", maxEntries)
 	}
+	here, err := t.root.OpenRoot(name)
+	if err != nil {
+		return nil, pathError(err)
+	}
+	defer here.Close()
 	entries := make([]fileEntry, 0, len(names))
-	for _, name := range names {
-		// Each entry is resolved anew: a link may lead anywhere in the tree.
-		if info, err := (place{at.root, append(slices.Clip(at.rest), name)}).stat(root); err == nil {
-			entries = append(entries, fileEntry{path.Join(virtual, name), info})
+	for _, entry := range names {
+		info, err := here.Lstat(entry)
+		if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			info, err = t.follow(name, entry)
+		}
+		if errors.Is(err, errTooManyLookups) {
+			return nil, err
+		}
+		if err == nil {
+			entries = append(entries, fileEntry{path.Join(virtual, entry), info})
 		}
 	}
 	slices.SortFunc(entries, func(a, b fileEntry) int { return cmp.Compare(a.path, b.path) })
 	return entries, nil
 }
 
-// stat looks at a place through its opened tree.
-func (p place) stat(root *os.Root) (fs.FileInfo, error) {
-	tops := []string{p.root}
-	if real, err := filepath.EvalSymlinks(p.root); err == nil && real != p.root {
-		tops = append(tops, real)
+// follow looks at what a link in a directory leads to.
+func (t *tree) follow(directory, link string) (fs.FileInfo, error) {
+	var at []string
+	if directory != "." {
+		at = strings.Split(directory, "/")
 	}
-	name, err := walk(root, tops, p.rest)
+	name, err := t.walk(at, []string{link})
 	if err != nil {
 		return nil, err
 	}
-	return root.Lstat(name)
+	if t.left -= strings.Count(name, "/") + 1; t.left < 0 {
+		return nil, errTooManyLookups
+	}
+	return t.root.Lstat(name)
 }
