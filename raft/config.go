@@ -53,6 +53,8 @@ type Config struct {
 const (
 	electionTicks  = 10
 	heartbeatTicks = 1
+	// leaseTicks is how long after the last word of a quorum a leader may act: see [core.renew].
+	leaseTicks = electionTicks - 3
 
 	// maxProposalBytes is above the largest request that the API accepts.
 	maxProposalBytes = 32 << 20

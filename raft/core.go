@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	etcdraft "go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
@@ -19,7 +20,8 @@ const entryFormat = 1
 
 // Leadership says whether this peer leads.
 type Leadership struct {
-	// Leader is set once an entry of this term, in which the peer leads, was applied.
+	// Leader is set once an entry of this term, in which the peer leads, was applied, and as long
+	// as a quorum keeps it in office.
 	Leader bool
 	// Term is the newest term that the peer knows.
 	Term uint64
@@ -42,6 +44,19 @@ type core struct {
 	commit      uint64
 	applied     uint64
 	appliedTerm uint64
+	handingOver bool // to another peer, which may lead at any moment
+
+	// The lease of a leader with voters beside it (CLU-33).
+	leaseTime time.Duration
+	lease     time.Time // until then no other can be elected
+	rounds    []round   // questions to the quorum that were not answered yet, the oldest first
+	roundSeq  uint64
+}
+
+// round is one question to the voters whether they still follow.
+type round struct {
+	seq   uint64
+	begun time.Time
 }
 
 // proposalKey names a proposal for ever: there is one leader in a term, and it counts.
@@ -54,7 +69,7 @@ type proposal struct {
 }
 
 // newCore returns the core of a member whose state machine stands at the snapshot applied.
-func newCore(id uint64, storage etcdraft.Storage, applied *raftpb.SnapshotMetadata, logger etcdraft.Logger) (*core, error) {
+func newCore(id uint64, tick time.Duration, storage etcdraft.Storage, applied *raftpb.SnapshotMetadata, logger etcdraft.Logger) (*core, error) {
 	node, err := etcdraft.NewRawNode(&etcdraft.Config{
 		ID:                        id,
 		ElectionTick:              electionTicks,
@@ -77,7 +92,7 @@ func newCore(id uint64, storage etcdraft.Storage, applied *raftpb.SnapshotMetada
 	}
 	c := &core{
 		id: id, node: node, conf: raftpb.EnsureConfState(applied.GetConfState()),
-		waiting: make(map[proposalKey]*proposal),
+		waiting: make(map[proposalKey]*proposal), leaseTime: leaseTicks * tick,
 		applied: applied.GetIndex(), appliedTerm: applied.GetTerm(),
 	}
 	c.observe()
@@ -87,18 +102,64 @@ func newCore(id uint64, storage etcdraft.Storage, applied *raftpb.SnapshotMetada
 // observe takes over the protocol's view of itself.
 func (c *core) observe() {
 	s := c.node.BasicStatus()
+	if s.RaftState != etcdraft.StateLeader || s.GetTerm() != c.term {
+		c.lease, c.rounds = time.Time{}, nil
+	}
 	c.role, c.leader, c.term, c.commit = s.RaftState, s.Lead, s.GetTerm(), s.GetCommit()
+	c.handingOver = s.LeadTransferee != etcdraft.None
+}
+
+// alone says whether this member decides everything by itself.
+func (c *core) alone() bool {
+	voters := c.conf.GetVoters()
+	return len(voters) == 1 && voters[0] == c.id && len(c.conf.GetVotersOutgoing()) == 0
 }
 
 // campaign starts an election if this member alone decides it.
 func (c *core) campaign() error {
-	if voters := c.conf.GetVoters(); len(voters) != 1 || voters[0] != c.id || len(c.conf.GetVotersOutgoing()) > 0 {
+	if !c.alone() {
 		return nil
 	}
 	return c.node.Campaign()
 }
 
-func (c *core) tick() { c.node.Tick() }
+// tick lets one tick of the protocol's time pass. now is on the monotonic clock.
+func (c *core) tick(now time.Time) {
+	c.node.Tick()
+	c.observe()
+	c.giveUp()
+	c.renew(now)
+}
+
+// renew asks the voters for a longer lease.
+//
+// A voter that hears from the leader does not vote for another, nor stand itself, for electionTicks
+// ticks. So when a quorum has answered a heartbeat, no other can be elected for that long after the
+// heartbeat was sent, less one tick because ticks are not aligned, less one that a ticker may
+// deliver late. The lease is shorter by one more, for clocks that run at different speeds. The
+// library's question for a safe read is such a heartbeat with an answer that can be told apart.
+func (c *core) renew(now time.Time) {
+	if c.role != etcdraft.StateLeader || c.appliedTerm != c.term || c.alone() {
+		return
+	}
+	c.roundSeq++
+	c.rounds = append(c.rounds, round{c.roundSeq, now})
+	c.node.ReadIndex(binary.BigEndian.AppendUint64(nil, c.roundSeq))
+}
+
+// answered takes the quorum's answers to rounds.
+func (c *core) answered(answers []etcdraft.ReadState) {
+	for _, a := range answers {
+		if len(a.RequestCtx) != 8 {
+			continue
+		}
+		seq := binary.BigEndian.Uint64(a.RequestCtx)
+		for len(c.rounds) > 0 && c.rounds[0].seq <= seq {
+			c.lease = c.rounds[0].begun.Add(c.leaseTime)
+			c.rounds = c.rounds[1:]
+		}
+	}
+}
 
 // step takes a message from another peer. Messages that make no sense, as from a member that was
 // removed, are refused with an error and change nothing.
@@ -117,7 +178,7 @@ func (c *core) propose(batch []*proposal) {
 	}
 	err := c.node.Step(&raftpb.Message{Type: raftpb.MsgProp.Enum(), From: new(c.id), Entries: entries})
 	switch {
-	case errors.Is(err, etcdraft.ErrProposalDropped) && c.node.BasicStatus().LeadTransferee != 0:
+	case errors.Is(err, etcdraft.ErrProposalDropped) && c.handingOver:
 		refuse(batch, &NotLeaderError{})
 		return
 	case errors.Is(err, etcdraft.ErrProposalDropped):
@@ -198,10 +259,14 @@ func (c *core) restored(at *raftpb.SnapshotMetadata) {
 }
 
 // advance ends a turn.
-func (c *core) advance(rd etcdraft.Ready) {
+func (c *core) advance(rd etcdraft.Ready, now time.Time) {
+	c.answered(rd.ReadStates)
 	c.node.Advance(rd)
 	c.observe()
 	c.giveUp()
+	if c.lease.IsZero() && len(c.rounds) == 0 {
+		c.renew(now) // the first of a new leader need not wait for a tick
+	}
 }
 
 // giveUp drops the proposals of a term in which the peer no longer leads: their entries may be
@@ -225,8 +290,10 @@ func (c *core) abandon(err error) {
 	}
 }
 
-func (c *core) leadership() Leadership {
-	return Leadership{Leader: c.role == etcdraft.StateLeader && c.appliedTerm == c.term, Term: c.term}
+// leadership says whether this peer may act as the leader.
+func (c *core) leadership(now time.Time) Leadership {
+	leads := c.role == etcdraft.StateLeader && c.appliedTerm == c.term && !c.handingOver
+	return Leadership{Leader: leads && (c.alone() || now.Before(c.lease)), Term: c.term}
 }
 
 func encodeEntry(seq uint64, data []byte) []byte {

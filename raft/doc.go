@@ -49,7 +49,9 @@
 //
 // [Leadership] with Leader set is given out only after an entry of the new leader's own term was
 // applied: then all that earlier leaders committed is in the state machine. Pre-vote and
-// check-quorum are on. A peer that is the only voter does not wait for an election time-out.
+// check-quorum are on. A peer that is the only voter does not wait for an election time-out. With
+// other voters, a leader acts on a lease that is shorter than the shortest time in which they can
+// elect another; [Peer.Leading] tells whether it still runs (CLU-33).
 //
 // Member ids are never used again for another member, nor for a member that lost its disk.
 package raft

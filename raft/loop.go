@@ -60,6 +60,7 @@ func (p *Peer) loop() error {
 		if err := p.settle(); err != nil {
 			return err
 		}
+		p.announce()
 		if err := p.beginSnapshot(); err != nil {
 			return err
 		}
@@ -67,7 +68,7 @@ func (p *Peer) loop() error {
 		case <-p.stop:
 			return nil
 		case <-ticker.C:
-			p.core.tick()
+			p.core.tick(time.Now())
 			p.observePeers()
 		case first := <-p.proposals:
 			p.core.propose(p.batch(first))
@@ -149,7 +150,7 @@ func (p *Peer) turn() error {
 		}
 		p.grown += uint64(len(e.GetData()))
 	}
-	p.core.advance(rd)
+	p.core.advance(rd, time.Now())
 	if rd.MustSync {
 		p.mu.Lock()
 		p.fsync.add(took)
@@ -218,12 +219,14 @@ func (p *Peer) endSnapshot() error {
 
 // announce tells of a change of leader.
 func (p *Peer) announce() {
-	now, was := p.core.leadership(), p.announced
+	now, was := p.core.leadership(time.Now()), p.announced
 	switch {
 	case was.Leader && (!now.Leader || now.Term != was.Term):
-		reason := "no quorum within the election time-out"
+		reason := "no quorum answered within the lease"
 		if now.Term > was.Term {
 			reason = "another peer began a newer term"
+		} else if p.core.handingOver {
+			reason = "handed over"
 		}
 		p.log.Info("raft leadership lost", "peer", p.cfg.ID, "term", was.Term, "new_term", now.Term, "reason", reason)
 	case now.Leader && !was.Leader:
@@ -241,6 +244,7 @@ func (p *Peer) announce() {
 	if now.Leader != was.Leader || now.Leader && now.Term != was.Term {
 		p.announced = now
 		p.tell(now)
+		p.publish()
 	}
 }
 
@@ -258,8 +262,13 @@ func (p *Peer) publish() {
 	// An error of the log has ended or will end the loop; the figures then do not matter.
 	first, _ := p.storage.FirstIndex()
 	last, _ := p.storage.LastIndex()
+	lease := p.core.lease
+	if p.core.alone() {
+		lease = time.Time{}
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.lease = lease
 	s := &p.status
 	s.ID, s.Leader, s.Leading = p.cfg.ID, p.core.leader, p.announced.Leader
 	s.Term, s.Commit, s.Applied = p.core.term, p.core.commit, p.core.applied
@@ -269,16 +278,23 @@ func (p *Peer) publish() {
 
 // observePeers takes the figures that cost more than a look, once a tick.
 func (p *Peer) observePeers() {
+	p.ticks++
 	var peers []PeerStatus
 	last, _ := p.storage.LastIndex() // see publish
 	if p.core.role == etcdraft.StateLeader {
 		p.core.node.WithProgress(func(id uint64, kind etcdraft.ProgressType, pr tracker.Progress) {
-			if id != p.cfg.ID {
-				peers = append(peers, PeerStatus{
-					ID: id, Match: pr.Match, Lag: last - min(pr.Match, last),
-					Active: pr.RecentActive, Voter: kind == etcdraft.ProgressTypePeer,
-				})
+			if id == p.cfg.ID {
+				return
 			}
+			// The library forgets who answered at each check of the quorum.
+			if pr.RecentActive {
+				p.heard[id] = p.ticks
+			}
+			heard, ok := p.heard[id]
+			peers = append(peers, PeerStatus{
+				ID: id, Match: pr.Match, Lag: last - min(pr.Match, last),
+				Active: ok && p.ticks-heard < electionTicks, Voter: kind == etcdraft.ProgressTypePeer,
+			})
 		})
 	}
 	slices.SortFunc(peers, func(a, b PeerStatus) int { return cmp.Compare(a.ID, b.ID) })

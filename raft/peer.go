@@ -38,6 +38,8 @@ type Peer struct {
 	announced  Leadership
 	seenLeader uint64
 	changes    uint64 // of the leader
+	ticks      uint64
+	heard      map[uint64]uint64 // tick at which another member was last known to answer
 
 	snapshot, snapshotTerm uint64 // newest in the log
 	grown                  uint64 // bytes applied since it was begun
@@ -55,6 +57,7 @@ type Peer struct {
 
 	mu     sync.Mutex // guards what follows
 	status Status
+	lease  time.Time // zero if the leader needs none
 	commit latencies
 	fsync  latencies
 }
@@ -87,6 +90,7 @@ func start(cfg Config, machine StateMachine, l *log, s storage) (*Peer, error) {
 		snapshot: l.state.snapIndex, snapshotTerm: l.state.snapTerm,
 		proposals: make(chan *proposal, maxBatch), messages: make(chan *raftpb.Message, maxBatch),
 		reports:    make(chan func(*etcdraft.RawNode)),
+		heard:      make(map[uint64]uint64),
 		leadership: make(chan Leadership, 1),
 		stop:       make(chan struct{}), ending: make(chan struct{}), done: make(chan struct{}),
 	}
@@ -101,7 +105,7 @@ func start(cfg Config, machine StateMachine, l *log, s storage) (*Peer, error) {
 		}
 	}
 	err := p.protect(func() (err error) {
-		if p.core, err = newCore(cfg.ID, s, at, protocolLogger{cfg.Logger}); err != nil {
+		if p.core, err = newCore(cfg.ID, cfg.TickInterval, s, at, protocolLogger{cfg.Logger}); err != nil {
 			return err
 		}
 		if err := p.settle(); err != nil {
@@ -176,6 +180,14 @@ func (p *Peer) Propose(ctx context.Context, data []byte) (index uint64, result a
 // with Leader set and different terms mean that the peer did not lead in between. It is closed when
 // the peer ends.
 func (p *Peer) Leadership() <-chan Leadership { return p.leadership }
+
+// Leading says whether this peer leads at this moment: it was announced, and its lease has not run
+// out since, which a process that was stopped for a while learns here first (CLU-33).
+func (p *Peer) Leading() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.status.Leading && (p.lease.IsZero() || time.Now().Before(p.lease))
+}
 
 // Status returns the figures of the last turn of the loop.
 func (p *Peer) Status() Status {

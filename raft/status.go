@@ -33,7 +33,7 @@ type PeerStatus struct {
 	ID     uint64
 	Match  uint64 // index up to which its log equals the leader's
 	Lag    uint64 // entries that it misses
-	Active bool   // heard of within the last election time-out
+	Active bool   // heard of within the last two election time-outs
 	Voter  bool
 }
 
