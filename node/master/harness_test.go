@@ -29,7 +29,10 @@ type harness struct {
 	now      time.Time
 	registry *registry.State
 	// auto commits proposals as soon as they are made.
-	auto      bool
+	auto bool
+	// mute agents do not answer pings.
+	mute      bool
+	pinged    []ConnID
 	proposals []*registry.Op
 	effects   []Effect // of the last command, commits included
 
@@ -106,6 +109,13 @@ func (h *harness) step(ev Event) {
 	for h.auto && len(h.proposals) > 0 {
 		h.commitNext()
 	}
+	for len(h.pinged) > 0 {
+		c := h.pinged[0]
+		h.pinged = h.pinged[1:]
+		if !h.mute && !h.shut[c] {
+			h.step(FromAgent{Conn: c, Message: &wire.FromAgent{Message: &wire.FromAgent_Pong{Pong: &wire.Pong{}}}})
+		}
+	}
 }
 
 // commitNext applies the oldest proposal and steps its Committed.
@@ -149,6 +159,9 @@ func (h *harness) carryOut(e Effect) {
 			h.t.Fatalf("frame on connection %d, which is closed: %v", e.Conn, e.Message)
 		}
 		h.frames[e.Conn] = append(h.frames[e.Conn], e.Message)
+		if e.Message.GetPing() != nil {
+			h.pinged = append(h.pinged, e.Conn)
+		}
 	case CloseAgent:
 		h.shut[e.Conn] = true
 	case Propose:
