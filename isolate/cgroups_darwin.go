@@ -1,6 +1,7 @@
 package isolate
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"syscall"
@@ -28,7 +29,7 @@ func (g *cgroup) enter(int) error                                  { return nil 
 
 func (m *cgroups) create(string, Limits) (*cgroup, error)              { return nil, errNoCgroups }
 func (m *cgroups) kill(string) error                                   { return nil }
-func (m *cgroups) remove(string) error                                 { return nil }
+func (m *cgroups) destroy(string) error                                { return nil }
 func (m *cgroups) update(string, Limits) error                         { return errNoCgroups }
 func (m *cgroups) measure(string, *Stats) error                        { return errNoCgroups }
 func (m *cgroups) memoryUse(string) memoryUse                          { return memoryUse{} }
@@ -36,6 +37,11 @@ func (m *cgroups) removeOrphans(func(string) bool, *slog.Logger) error { return 
 
 func maybeContainerInit() {}
 
-func (s *shim) startContained(Command, *credential) (*Process, error) { return nil, errNoCgroups }
-func (s *shim) memoryUse() memoryUse                                  { return memoryUse{} }
-func protectShim() error                                              { return nil }
+func (s *shim) startContained(Command) (*Process, error) { return nil, errNoCgroups }
+func (s *shim) connectInit() error                       { return errNoCgroups }
+func (s *shim) dismissInit() error                       { return errNoCgroups }
+func (e *engine) start(context.Context, *launch) (processRef, error) {
+	return processRef{}, errNoCgroups
+}
+func (s *shim) memoryUse() memoryUse { return memoryUse{} }
+func protectShim() error             { return nil }

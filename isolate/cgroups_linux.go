@@ -31,8 +31,8 @@ type hierarchy struct {
 	controllers []string
 	// leaf: processes are in children of the container's cgroup.
 	leaf bool
-	// joinLate: only the container's processes are in it, not the shim.
-	joinLate bool
+	// taskOnly: the container's processes are in it, not the shim.
+	taskOnly bool
 }
 
 // cgroup is one container's, as the shim needs to know it.
@@ -46,7 +46,7 @@ type cgroup struct {
 	// (version 2: empty) to directory.
 	Join map[string]string `json:"join"`
 
-	enterDirs []string // where the shim's pid is written
+	enterDirs []string // where the shim's pid is written to
 	forkDir   string   // where the shim is forked into
 }
 
@@ -83,7 +83,7 @@ func (m *cgroups) create(id string, l Limits) (_ *cgroup, err error) {
 	for i, h := range m.hierarchies {
 		if err := m.makeDir(h, id); err != nil {
 			if errors.Is(err, fs.ErrExist) {
-				m = &cgroups{version: m.version, root: m.root, hierarchies: m.hierarchies[:i]} // undo ours only
+				m = &cgroups{version: m.version, root: m.root, hierarchies: m.hierarchies[:i]} // undo only what is ours
 			}
 			return nil, fmt.Errorf("create cgroup: %w", err)
 		}
@@ -91,14 +91,12 @@ func (m *cgroups) create(id string, l Limits) (_ *cgroup, err error) {
 		switch {
 		case h.leaf:
 			g.forkDir, g.Join[""] = filepath.Join(dir, shimLeaf), filepath.Join(dir, taskLeaf)
-		case h.joinLate:
-			g.Join[h.controllers[0]] = dir
 		default:
-			g.enterDirs = append(g.enterDirs, dir)
+			g.Join[h.controllers[0]] = dir
+			if !h.taskOnly {
+				g.enterDirs = append(g.enterDirs, dir)
+			}
 		}
-	}
-	if len(g.Join) == 0 {
-		g.Join["none"] = "" // no controller has that name: nothing is joined
 	}
 	g.Memory, _ = m.controller("memory", id)
 	return g, m.write(id, m.settings(l))
@@ -182,6 +180,30 @@ func (g *cgroup) enter(pid int) error {
 		}
 	}
 	return nil
+}
+
+// destroy ends a container and removes its cgroups. What is gone already is no
+// error.
+func (m *cgroups) destroy(id string) error {
+	// Mostly everything has ended, and looking for processes costs more than
+	// to try: a cgroup that has any cannot be removed.
+	busy := false
+	for _, h := range m.hierarchies {
+		dir := m.dir(h, id)
+		if h.leaf {
+			_ = unix.Rmdir(filepath.Join(dir, shimLeaf))
+			_ = unix.Rmdir(filepath.Join(dir, taskLeaf))
+		}
+		if err := unix.Rmdir(dir); err != nil && !errors.Is(err, unix.ENOENT) {
+			busy = true
+		}
+	}
+	if busy {
+		if err := m.kill(id); err != nil {
+			return err
+		}
+	}
+	return m.remove(id)
 }
 
 // kill ends every process of a container, shim included (ISO-399). It returns
@@ -340,7 +362,7 @@ func (m *cgroups) removeOrphans(known func(id string) bool, log *slog.Logger) er
 	var errs []error
 	for id := range ids {
 		log.Warn("destroy orphan container", "container_id", id)
-		errs = append(errs, m.kill(id), m.remove(id))
+		errs = append(errs, m.destroy(id))
 	}
 	return errors.Join(errs...)
 }

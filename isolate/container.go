@@ -18,11 +18,12 @@ type Container struct {
 	runtime *Runtime
 	done    chan struct{} // closed when nothing of the container runs any more
 
-	mu     sync.Mutex
-	record shimRecord
-	exit   Exit
-	child  bool // the shim is this process's child and must be reaped
-	killed bool // Destroy was asked for
+	mu      sync.Mutex
+	record  shimRecord
+	exit    Exit
+	child   bool // the shim is this process's child and must be reaped
+	initPid int  // likewise the container's init, if not 0
+	killed  bool // Destroy was asked for
 }
 
 // ID is Spec.ID.
@@ -70,7 +71,7 @@ func (c *Container) leftover() error {
 	if c.record.Plain {
 		return nil
 	}
-	if err := c.runtime.cgroups.remove(c.id); err != nil {
+	if err := c.runtime.cgroups.destroy(c.id); err != nil {
 		return fmt.Errorf("destroy container %s: %w", c.id, err)
 	}
 	return nil
@@ -139,7 +140,7 @@ func (c *Container) Update(l Limits) error {
 	return nil
 }
 
-// watch waits for the shim, then for everything else of the container.
+// watch waits for the shim, then ends everything else of the container.
 func (c *Container) watch(w *watchedExit) {
 	defer close(c.done)
 	log := c.runtime.log.With("container_id", c.id)
@@ -156,18 +157,16 @@ func (c *Container) watch(w *watchedExit) {
 	if err != nil {
 		log.Error("read exit record", "error", err)
 	}
-	if err := c.killRest(); err != nil {
-		log.Error("kill what the container left", "error", err)
-		exit.Err = joinText(exit.Err, err)
-	}
 	if !ok {
 		exit.Err = joinText(exit.Err, errors.New("the container's shim ended without an exit record"))
 		c.missingExit(&exit, shimStatus)
 	}
-	if !c.record.Plain {
-		if err := c.runtime.cgroups.remove(c.id); err != nil {
-			log.Error("remove cgroups", "error", err)
-		}
+	if err := c.killRest(); err != nil {
+		log.Error("destroy what the container left", "error", err)
+		exit.Err = joinText(exit.Err, err)
+	}
+	if c.initPid != 0 {
+		waitChild(c.initPid)
 	}
 	c.mu.Lock()
 	c.exit = exit
@@ -188,10 +187,11 @@ func (c *Container) missingExit(exit *Exit, shimStatus int) {
 	}
 }
 
-// killRest kills what outlived the shim: nothing, unless the shim was killed.
+// killRest removes the cgroups and kills what outlived the shim: nothing,
+// unless the shim was killed.
 func (c *Container) killRest() error {
 	if !c.record.Plain {
-		return c.runtime.cgroups.kill(c.id)
+		return c.runtime.cgroups.destroy(c.id)
 	}
 	var task processRef
 	if err := readRecord(c.stateDir(), taskFile, &task); err != nil {

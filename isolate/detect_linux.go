@@ -152,10 +152,10 @@ func (m *cgroups) findV1(mounts map[string]string) ([]Missing, error) {
 		}
 		if i := slices.IndexFunc(m.hierarchies, func(h hierarchy) bool { return h.mount == mount }); i >= 0 {
 			m.hierarchies[i].controllers = append(m.hierarchies[i].controllers, w.name)
-			m.hierarchies[i].joinLate = false
+			m.hierarchies[i].taskOnly = false
 			continue
 		}
-		h := hierarchy{mount: mount, controllers: []string{w.name}, joinLate: w.name == "freezer"}
+		h := hierarchy{mount: mount, controllers: []string{w.name}, taskOnly: w.name == "freezer"}
 		if err := m.try(h); err != nil {
 			missing = append(missing, Missing{What: w.what, Why: err.Error()})
 			continue

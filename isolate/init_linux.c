@@ -31,6 +31,7 @@ static const char default_path[] =
 
 struct task {
 	char *path;
+	char *dir;
 	char **argv;
 	char **envp;
 };
@@ -77,11 +78,11 @@ static char **strings(char **p, const char *end, uint32_t n)
 
 // read_task reads: size of what follows, number of arguments, number of
 // environment variables (each 4 bytes of this machine), then the executable,
-// the arguments and the environment.
+// the working directory, the arguments and the environment.
 static void read_task(struct task *t)
 {
 	uint32_t head[3];
-	char *data, *p, **path;
+	char *data, *p, **names;
 
 	read_all(head, sizeof(head));
 	data = malloc((size_t)head[0] + 1);
@@ -89,8 +90,9 @@ static void read_task(struct task *t)
 		die("allocate");
 	read_all(data, head[0]);
 	p = data;
-	path = strings(&p, data + head[0], 1);
-	t->path = path[0];
+	names = strings(&p, data + head[0], 2);
+	t->path = names[0];
+	t->dir = names[1];
 	t->argv = strings(&p, data + head[0], head[1]);
 	t->envp = strings(&p, data + head[0], head[2]);
 }
@@ -184,6 +186,16 @@ static void run_task(const struct task *t)
 	umask(022);
 	if (setsid() < 0)
 		die("new session");
+	// Ours was opened in the host's mount namespace.
+	int null = open("/dev/null", O_RDONLY);
+	if (null < 0 || dup2(null, STDIN_FILENO) < 0)
+		die("open /dev/null");
+	if (null != STDIN_FILENO)
+		close(null);
+	if (chdir(t->dir) < 0) {
+		dprintf(STDERR_FILENO, "Failed to enter '%s': %s\n", t->dir, strerror(errno));
+		_exit(FAILED);
+	}
 	if (t->path[0] == '\0')
 		errno = ENOENT;
 	else if (strchr(t->path, '/') != NULL)
@@ -255,6 +267,9 @@ __attribute__((constructor(101))) static void container_init(void)
 	if (getpid() != 1 || getenv("_CLUSTERD_INIT") == NULL)
 		return;
 	prctl(PR_SET_NAME, "clusterd-init");
+	// The sandbox and its file system must not hang on us.
+	if (chdir("/") < 0)
+		die("chdir");
 	// The task may run as the same user: it must not trace us or take our socket.
 	if (prctl(PR_SET_DUMPABLE, 0) < 0 || fcntl(SHIM_FD, F_SETFD, FD_CLOEXEC) < 0)
 		die("protect init");
@@ -269,8 +284,5 @@ __attribute__((constructor(101))) static void container_init(void)
 		die("fork");
 	if (pid == 0)
 		run_task(&task);
-	// What the sandbox and its files are must not hang on us.
-	if (chdir("/") < 0)
-		die("chdir");
 	serve(pid, signals);
 }

@@ -18,8 +18,7 @@ type order struct {
 	Supervised bool        `json:"supervised"`
 	Plain      bool        `json:"plain"`
 	Cgroup     *cgroup     `json:"cgroup"`
-	// OOMScoreAdj is that of the container's processes (ISO-70).
-	OOMScoreAdj int `json:"oom_score_adj"`
+	Init       processRef  `json:"init"` // of the container
 }
 
 // reply is the shim's answer, after the first process has been started or the

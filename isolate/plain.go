@@ -17,7 +17,7 @@ const destroyTimeout = time.Minute
 
 // startPlain starts a process without namespaces: in a session of its own,
 // below this shim, which adopts its orphans.
-func startPlain(o *order, cmd Command, owner *credential) (*Process, error) {
+func startPlain(o *order, cmd Command) (*Process, error) {
 	null, err := os.Open(os.DevNull)
 	if err != nil {
 		return nil, err
@@ -27,7 +27,7 @@ func startPlain(o *order, cmd Command, owner *credential) (*Process, error) {
 		Dir:   cmd.Dir,
 		Env:   cmd.Env,
 		Files: []uintptr{null.Fd(), os.Stdout.Fd(), os.Stderr.Fd()},
-		Sys:   plainAttr(owner),
+		Sys:   plainAttr(o.User),
 	}
 	path, err := findExecutable(cmd)
 	pid := 0

@@ -25,6 +25,7 @@ type Runtime struct {
 	isolation   Isolation
 	plain       bool
 	cgroups     *cgroups
+	engine      *engine
 
 	mu         sync.Mutex
 	containers map[string]*Container
@@ -49,8 +50,10 @@ func Open(cfg Config) (*Runtime, error) {
 			return nil, fmt.Errorf("open containers: %w", err)
 		}
 	}
-	if err := os.MkdirAll(filepath.Join(dir, rootfsName), 0o711); err != nil {
-		return nil, fmt.Errorf("open containers: %w", err)
+	for _, name := range []string{rootfsName, runcName} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o711); err != nil {
+			return nil, fmt.Errorf("open containers: %w", err)
+		}
 	}
 	if r.bootID, err = bootID(); err != nil {
 		return nil, fmt.Errorf("open containers: %w", err)
@@ -59,6 +62,7 @@ func Open(cfg Config) (*Runtime, error) {
 	if cfg.CgroupRoot == "" {
 		cfg.CgroupRoot = "clusterd"
 	}
+	r.engine = &engine{rootfs: filepath.Join(dir, rootfsName), runcRoot: filepath.Join(dir, runcName)}
 	r.cgroups, r.isolation = detect(cfg, dir)
 	r.plain = !r.isolation.Containers
 	if err := r.load(); err != nil {
@@ -114,12 +118,12 @@ func (r *Runtime) launch(ctx context.Context, spec *Spec) (_ *Container, err err
 	if err := l.start(ctx); err != nil {
 		return nil, err
 	}
+	// Not reaped yet, the shim is found even if it has ended.
 	w, err := watchProcess(c.record.Shim)
-	if errors.Is(err, syscall.ESRCH) {
-		err = nil // it has ended already; it is not reaped yet
-	} else if err != nil {
+	if err != nil {
 		return nil, err
 	}
+	c.initPid = l.init.Pid
 	go c.watch(w)
 	return c, nil
 }
@@ -141,153 +145,6 @@ func (r *Runtime) reserve(c *Container) error {
 	return nil
 }
 
-// launch is one launch under way and what must be undone if it fails.
-type launch struct {
-	runtime   *Runtime
-	container *Container
-	spec      *Spec
-	owner     *credential
-	cgroup    *cgroup
-	pid       int
-}
-
-func (l *launch) start(ctx context.Context) error {
-	stdout, err := openOutput(l.spec.Dir, "stdout", l.owner)
-	if err != nil {
-		return err
-	}
-	defer stdout.Close()
-	stderr, err := openOutput(l.spec.Dir, "stderr", l.owner)
-	if err != nil {
-		return err
-	}
-	defer stderr.Close()
-	if !l.runtime.plain {
-		if l.cgroup, err = l.runtime.cgroups.create(l.spec.ID, l.spec.Limits); err != nil {
-			return err
-		}
-	}
-	conn, err := l.startShim(stdout, stderr)
-	if err != nil {
-		return err
-	}
-	defer conn.Close()
-	if err := l.recordShim(); err != nil {
-		return err
-	}
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	return l.instruct(ctx, conn)
-}
-
-// startShim starts the shim, which waits for its order.
-func (l *launch) startShim(stdout, stderr *os.File) (*os.File, error) {
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	ours, theirs, err := socketPair()
-	if err != nil {
-		return nil, err
-	}
-	defer theirs.Close()
-	attr := &syscall.ProcAttr{
-		Dir:   "/",
-		Env:   append([]string{shimMark + "=1"}, shimEnv...),
-		Files: []uintptr{null.Fd(), stdout.Fd(), stderr.Fd(), theirs.Fd()},
-		Sys:   &syscall.SysProcAttr{Setsid: true},
-	}
-	closeCgroup, err := l.cgroup.enterAtFork(attr.Sys)
-	if err != nil {
-		ours.Close()
-		return nil, err
-	}
-	l.pid, err = syscall.ForkExec(l.runtime.executable, []string{shimName, l.spec.ID}, attr)
-	closeCgroup()
-	if err != nil {
-		ours.Close()
-		return nil, fmt.Errorf("start shim: %w", err)
-	}
-	if err := l.cgroup.enter(l.pid); err != nil {
-		ours.Close()
-		return nil, err
-	}
-	return ours, nil
-}
-
-// recordShim makes the shim known to later daemons, before it gets its order:
-// a shim without a record never starts anything.
-func (l *launch) recordShim() error {
-	p, err := readProcess(l.pid)
-	if err != nil {
-		return fmt.Errorf("read start time of shim: %w", err)
-	}
-	c := l.container
-	c.record = shimRecord{
-		BootID: l.runtime.bootID,
-		Shim:   processRef{Pid: l.pid, Start: p.start},
-		Plain:  l.runtime.plain,
-		Dir:    l.spec.Dir,
-		Limits: l.spec.Limits,
-	}
-	if err := writeRecord(c.stateDir(), shimFile, c.record, false); err != nil {
-		return fmt.Errorf("record shim: %w", err)
-	}
-	return nil
-}
-
-// instruct gives the shim its order and waits for the answer.
-func (l *launch) instruct(ctx context.Context, conn *os.File) error {
-	stop := context.AfterFunc(ctx, func() { conn.Close() })
-	defer stop()
-	o := order{
-		ID:         l.spec.ID,
-		StateDir:   l.container.stateDir(),
-		Command:    Command{Path: l.spec.Path, Args: l.spec.Args, Env: l.spec.Env, Dir: l.spec.Dir, User: l.spec.User},
-		User:       l.owner,
-		Supervised: l.spec.Supervised,
-		Plain:      l.runtime.plain,
-		Cgroup:     l.cgroup,
-
-		OOMScoreAdj: l.runtime.oomScoreAdj(l.spec.Limits),
-	}
-	var r reply
-	err := writeMessage(conn, o)
-	if err == nil {
-		err = readMessage(conn, &r)
-	}
-	if cerr := ctx.Err(); cerr != nil {
-		return cerr
-	}
-	if err != nil {
-		return fmt.Errorf("talk to shim: %w", err)
-	}
-	if r.Err != "" {
-		return errors.New(r.Err)
-	}
-	return nil
-}
-
-// undo removes all traces of a failed launch.
-func (l *launch) undo() error {
-	var errs []error
-	if l.pid != 0 {
-		if err := syscall.Kill(l.pid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
-			errs = append(errs, fmt.Errorf("kill shim: %w", err))
-		}
-		errs = append(errs, l.container.killRest())
-		waitChild(l.pid)
-	}
-	if l.cgroup != nil {
-		errs = append(errs, l.runtime.cgroups.kill(l.spec.ID), l.runtime.cgroups.remove(l.spec.ID))
-	}
-	close(l.container.done)
-	errs = append(errs, l.container.Forget())
-	return errors.Join(errs...)
-}
-
 // load finds what earlier daemons left.
 func (r *Runtime) load() error {
 	entries, err := os.ReadDir(r.stateDir)
@@ -295,7 +152,7 @@ func (r *Runtime) load() error {
 		return err
 	}
 	for _, e := range entries {
-		if e.Name() == rootfsName || !e.IsDir() || validateID(e.Name()) != nil {
+		if e.Name() == rootfsName || e.Name() == runcName || !e.IsDir() || validateID(e.Name()) != nil {
 			continue
 		}
 		if err := r.loadContainer(e.Name()); err != nil {
@@ -314,7 +171,7 @@ func (r *Runtime) loadContainer(id string) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		r.log.Warn("removed a half-launched container", "container_id", id)
 		if r.cgroups != nil {
-			if err := errors.Join(r.cgroups.kill(id), r.cgroups.remove(id)); err != nil {
+			if err := r.cgroups.destroy(id); err != nil {
 				return err
 			}
 		}

@@ -20,8 +20,9 @@ const shimName = "clusterd-shim"
 // orderFD is the shim's socket to the daemon that started it.
 const orderFD = 3
 
-// shimEnv keeps the Go runtime of a shim small: it waits nearly all its life.
-var shimEnv = []string{"GOMAXPROCS=1", "GOGC=50", "GOMEMLIMIT=8MiB"}
+// shimEnv keeps the Go runtime of a shim small, and fast to start: settle turns
+// garbage collection on.
+var shimEnv = []string{"GOMAXPROCS=1", "GOGC=off"}
 
 var supervisor Supervisor
 
@@ -46,11 +47,15 @@ const shimMark = "_CLUSTERD_SHIM"
 
 // shim is one container seen from its shim process.
 type shim struct {
-	order   order
+	order    order
+	initConn *os.File     // to the container's init; nil for plain processes
+	initExit *watchedExit // of the container's init
+
 	mu      sync.Mutex
 	process *Process // the container's process, once started
 	started bool
-	oom     atomic.Pointer[memoryUse] // set when the container ran out of memory
+
+	oom atomic.Pointer[memoryUse] // set when the container ran out of memory
 }
 
 // memoryUse is what the container's cgroup says at its end, or at the moment it
@@ -86,15 +91,12 @@ func shimMain() int {
 
 // run does the container's whole life and returns its raw wait status.
 func (s *shim) run(conn *os.File) (status int, err error) {
+	prepare := s.connectInit
 	if s.order.Plain {
-		if err := adoptOrphans(); err != nil {
-			return -1, errors.Join(err, answer(conn, err))
-		}
+		prepare = adoptOrphans
 	}
-	if !s.order.Plain {
-		if err := protectShim(); err != nil {
-			return -1, errors.Join(err, answer(conn, err))
-		}
+	if err := errors.Join(protectShim(), prepare()); err != nil {
+		return -1, errors.Join(err, answer(conn, err))
 	}
 	if s.order.Supervised {
 		return s.supervise(conn)
@@ -166,24 +168,25 @@ func (s *shim) start(cmd Command) (*Process, error) {
 		return nil, errors.New("container has its process already")
 	}
 	s.started = true
-	owner := s.order.User
 	if cmd.User != "" && cmd.User != s.order.Command.User {
-		var err error
-		if owner, err = lookupUser(cmd.User); err != nil {
-			return nil, err
-		}
+		return nil, fmt.Errorf("container runs as user %q, not %q", s.order.Command.User, cmd.User)
 	}
 	var err error
 	if s.order.Plain {
-		s.process, err = startPlain(&s.order, cmd, owner)
+		s.process, err = startPlain(&s.order, cmd)
 	} else {
-		s.process, err = s.startContained(cmd, owner)
+		s.process, err = s.startContained(cmd)
 	}
 	return s.process, err
 }
 
-// settle gives the memory of the start back to the system, once that is over.
-func (s *shim) settle() { time.AfterFunc(time.Second, debug.FreeOSMemory) }
+// settle ends the start: from here on memory counts more than speed.
+func (s *shim) settle() {
+	time.AfterFunc(time.Second, func() {
+		debug.SetGCPercent(50)
+		debug.FreeOSMemory()
+	})
+}
 
 // end kills what the container's process left behind (EXE-70).
 func (s *shim) end() error {
@@ -191,7 +194,10 @@ func (s *shim) end() error {
 	p := s.process
 	s.mu.Unlock()
 	if p == nil {
-		return nil
+		if s.order.Plain {
+			return nil
+		}
+		return s.dismissInit()
 	}
 	err := p.Kill()
 	if s.order.Plain {

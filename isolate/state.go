@@ -11,11 +11,15 @@ import (
 
 // Names inside a container's state directory; doc.go draws the tree.
 const (
-	shimFile   = "shim"
-	taskFile   = "task"
-	exitFile   = "exit"
-	runcDir    = "runc"
-	rootfsName = "rootfs"
+	shimFile = "shim"
+	taskFile = "task"
+	exitFile = "exit"
+)
+
+// Names beside the containers' directories.
+const (
+	rootfsName = ".rootfs"
+	runcName   = ".runc"
 )
 
 // shimRecord is what a restarted daemon must know of a container.
@@ -100,4 +104,13 @@ func readExit(dir string) (Exit, bool, error) {
 		return Exit{Status: -1}, false, err
 	}
 	return e, true, nil
+}
+
+// findProcess names the process that has a pid now.
+func findProcess(pid int) (processRef, error) {
+	p, err := readProcess(pid)
+	if err != nil {
+		return processRef{}, err
+	}
+	return processRef{Pid: pid, Start: p.start}, nil
 }
