@@ -28,36 +28,36 @@ func millis(t time.Time) int64 {
 }
 
 // builder makes the contents of topics from one state. It is used by one
-// goroutine and dropped with the state.
+// goroutine and dropped with the state. What not every topic needs is worked
+// out when it is asked for: there may be 100,000 tasks.
 type builder struct {
 	state      *State
 	history    json.RawMessage
 	frameworks map[string]*Framework
 	agents     map[string]*Agent
-	taskRows   []taskFacts // parallel to state.Tasks
-	byFW       map[string]map[string]int
+	tasks      []taskFacts               // parallel to state.Tasks
+	byFW       map[string]map[string]int // tasks by framework and state; see counts
 	byAgent    map[string]map[string]int
-	newest     map[string]int // by task key: index in taskRows
 	capacity   Resources
 }
 
-// taskFacts are what sorting and counting need of a task, worked out once.
+// taskFacts are what sorting needs of a task. Times are in nanoseconds since
+// 1970, 0 for none.
 type taskFacts struct {
 	task    *Task
-	key     string
-	started time.Time
-	ended   time.Time
-	order   int64 // newest has the greatest
+	started int64
+	ended   int64
 }
+
+// neverStarted sorts a task without any status update as the newest.
+const neverStarted = 1 << 62
 
 func newBuilder(s *State, history json.RawMessage) *builder {
 	b := &builder{
 		state: s, history: history,
 		frameworks: make(map[string]*Framework, len(s.Frameworks)),
 		agents:     make(map[string]*Agent, len(s.Agents)),
-		taskRows:   make([]taskFacts, len(s.Tasks)),
-		byFW:       map[string]map[string]int{},
-		byAgent:    map[string]map[string]int{},
+		tasks:      make([]taskFacts, len(s.Tasks)),
 	}
 	for _, f := range s.Frameworks {
 		b.frameworks[f.ID] = f
@@ -68,32 +68,54 @@ func newBuilder(s *State, history json.RawMessage) *builder {
 			b.capacity = plus(b.capacity, a.Total)
 		}
 	}
-	b.newest = make(map[string]int, len(s.Tasks))
 	for i, t := range s.Tasks {
-		b.taskRows[i] = facts(t)
-		b.name(i)
-		count(b.byFW, t.FrameworkID, t.State)
-		count(b.byAgent, t.AgentID, t.State)
+		b.tasks[i] = facts(t)
 	}
 	return b
 }
 
-// name gives the task its key. A framework may use the id of a task that has
-// ended again: then the newest has the plain key.
-func (b *builder) name(i int) {
-	f := &b.taskRows[i]
-	f.key = taskKey(f.task.FrameworkID, f.task.ID)
-	j, taken := b.newest[f.key]
-	if !taken {
-		b.newest[f.key] = i
+// counts works out byFW and byAgent.
+func (b *builder) counts() {
+	if b.byFW != nil {
 		return
 	}
-	older, plain := f, f.key
-	if newer(*f, b.taskRows[j]) {
-		older = &b.taskRows[j]
-		b.newest[plain] = i
+	b.byFW, b.byAgent = map[string]map[string]int{}, map[string]map[string]int{}
+	count := func(in map[string]map[string]int, id, state string) {
+		m := in[id]
+		if m == nil {
+			m = map[string]int{}
+			in[id] = m
+		}
+		m[state]++
 	}
-	older.key = fmt.Sprintf("%s#%d-%d", plain, older.order, i)
+	for _, t := range b.state.Tasks {
+		count(b.byFW, t.FrameworkID, t.State)
+		count(b.byAgent, t.AgentID, t.State)
+	}
+}
+
+func facts(t *Task) taskFacts {
+	f := taskFacts{task: t}
+	for _, s := range t.Statuses {
+		if f.started == 0 || s.State == "TASK_RUNNING" {
+			f.started = s.Timestamp.UnixNano()
+		}
+		if s.State == "TASK_RUNNING" {
+			break // the first time; later ones tell of health
+		}
+	}
+	if n := len(t.Statuses); n > 0 && terminal(t.State) {
+		f.ended = t.Statuses[n-1].Timestamp.UnixNano()
+	}
+	return f
+}
+
+// order is what the newest task has the most of.
+func (f taskFacts) order() int64 {
+	if f.started == 0 {
+		return neverStarted
+	}
+	return f.started
 }
 
 // newer reports whether x shows more than y of two tasks with one id.
@@ -101,32 +123,39 @@ func newer(x, y taskFacts) bool {
 	if xe, ye := terminal(x.task.State), terminal(y.task.State); xe != ye {
 		return ye
 	}
-	return x.order > y.order
+	return x.order() > y.order()
 }
 
-func count(in map[string]map[string]int, id, state string) {
-	m := in[id]
-	if m == nil {
-		m = map[string]int{}
-		in[id] = m
+// taskID names a task: its id is unique among the live tasks of a framework.
+type taskID struct{ framework, id string }
+
+// keys names the tasks for a list. A framework may use the id of a task that
+// has ended again: then the newest has the plain key.
+func (b *builder) keys(rows []taskFacts) []string {
+	newest := make(map[taskID]taskFacts, len(rows))
+	for _, f := range rows {
+		newest[taskID{f.task.FrameworkID, f.task.ID}] = f
 	}
-	m[state]++
-}
-
-func facts(t *Task) taskFacts {
-	f := taskFacts{task: t, order: 1 << 62}
-	for _, s := range t.Statuses {
-		if f.started.IsZero() || (s.State == "TASK_RUNNING" && s.Timestamp.Before(f.started)) {
-			f.started = s.Timestamp
+	for _, f := range b.tasks {
+		id := taskID{f.task.FrameworkID, f.task.ID}
+		if n, ok := newest[id]; ok && newer(f, n) {
+			newest[id] = f
 		}
 	}
-	if len(t.Statuses) > 0 && terminal(t.State) {
-		f.ended = t.Statuses[len(t.Statuses)-1].Timestamp
+	taken := make(map[string]bool, len(rows))
+	out := make([]string, len(rows))
+	for i, f := range rows {
+		key := taskKey(f.task.FrameworkID, f.task.ID)
+		if newest[taskID{f.task.FrameworkID, f.task.ID}].task != f.task {
+			key = fmt.Sprintf("%s#%d", key, f.order())
+		}
+		for taken[key] {
+			key += "'"
+		}
+		taken[key] = true
+		out[i] = key
 	}
-	if !f.started.IsZero() {
-		f.order = f.started.UnixNano()
-	}
-	return f
+	return out
 }
 
 // reachable reports whether the agent's resources count as the cluster's.
@@ -204,8 +233,8 @@ func (b *builder) overview() *content {
 		"masters": masters, "problems": problems, "agents": agents, "frameworks": frameworks,
 		"tasks":     b.state.TaskCounts,
 		"resources": map[string]any{"total": total, "allocated": allocated, "offered": offered},
-		"running":   b.latest(8, func(t taskFacts) bool { return !terminal(t.task.State) }, func(t taskFacts) int64 { return t.order }),
-		"ended":     b.latest(8, func(t taskFacts) bool { return terminal(t.task.State) }, func(t taskFacts) int64 { return t.ended.UnixNano() }),
+		"running":   b.latest(8, func(t taskFacts) bool { return !terminal(t.task.State) }, taskFacts.order),
+		"ended":     b.latest(8, func(t taskFacts) bool { return terminal(t.task.State) }, func(t taskFacts) int64 { return t.ended }),
 	})
 	f["history"] = b.history
 	return &content{fields: f}
@@ -214,7 +243,7 @@ func (b *builder) overview() *content {
 // latest returns the n tasks that keep accepts with the greatest order.
 func (b *builder) latest(n int, keep func(taskFacts) bool, order func(taskFacts) int64) []any {
 	var top []taskFacts // greatest first
-	for _, t := range b.taskRows {
+	for _, t := range b.tasks {
 		if !keep(t) || (len(top) == n && order(t) <= order(top[n-1])) {
 			continue
 		}
@@ -223,8 +252,8 @@ func (b *builder) latest(n int, keep func(taskFacts) bool, order func(taskFacts)
 		top = top[:min(n, len(top))]
 	}
 	out := []any{}
-	for _, t := range top {
-		out = append(out, b.taskRow(t))
+	for i, key := range b.keys(top) {
+		out = append(out, b.taskRow(top[i], key))
 	}
 	return out
 }
@@ -268,6 +297,7 @@ func live(counts map[string]int) int {
 }
 
 func (b *builder) frameworkRow(f *Framework) map[string]any {
+	b.counts()
 	row := map[string]any{
 		"key": f.ID, "id": f.ID, "name": f.Name, "user": f.User, "principal": f.Principal, "host": f.Hostname,
 		"roles": notNil(f.Roles), "state": frameworkState(f), "tasks": live(b.byFW[f.ID]),
@@ -321,6 +351,7 @@ func notNilMap(m map[string]int) map[string]int {
 }
 
 func (b *builder) agentRow(a *Agent) map[string]any {
+	b.counts()
 	return map[string]any{
 		"key": a.ID, "id": a.ID, "host": a.Hostname, "address": a.Address, "state": a.State, "version": a.Version,
 		"region": a.Region, "zone": a.Zone, "attributes": notNil(a.Attributes), "tasks": live(b.byAgent[a.ID]),
@@ -388,14 +419,14 @@ func (b *builder) host(agentID string) string {
 	return ""
 }
 
-func (b *builder) taskRow(f taskFacts) map[string]any {
+func (b *builder) taskRow(f taskFacts, key string) map[string]any {
 	t := f.task
 	return map[string]any{
-		"key": f.key, "id": t.ID, "name": t.Name,
+		"key": key, "id": t.ID, "name": t.Name,
 		"framework": t.FrameworkID, "framework_name": b.frameworkName(t.FrameworkID),
 		"agent": t.AgentID, "host": b.host(t.AgentID), "role": t.Role,
 		"state": t.State, "healthy": t.Healthy, "resources": t.Resources,
-		"started": millis(f.started), "ended": millis(f.ended), "why": explain(t, b.host(t.AgentID)), "sandbox": t.Sandbox,
+		"started": f.started / 1e6, "ended": f.ended / 1e6, "why": explain(t, b.host(t.AgentID)), "sandbox": t.Sandbox,
 	}
 }
 
@@ -404,15 +435,20 @@ func (b *builder) taskRow(f taskFacts) map[string]any {
 func taskKey(frameworkID, taskID string) string { return frameworkID + "/" + taskID }
 
 func (b *builder) task(frameworkID, id string) *content {
-	i, ok := b.newest[taskKey(frameworkID, id)]
-	if !ok {
+	var found taskFacts
+	for _, f := range b.tasks {
+		if f.task.ID == id && f.task.FrameworkID == frameworkID && (found.task == nil || newer(f, found)) {
+			found = f
+		}
+	}
+	if found.task == nil {
 		return missing()
 	}
-	return b.taskDetail(b.taskRows[i])
+	return b.taskDetail(found)
 }
 
 func (b *builder) taskDetail(f taskFacts) *content {
-	t, m := f.task, b.taskRow(f)
+	t, m := f.task, b.taskRow(f, taskKey(f.task.FrameworkID, f.task.ID))
 	statuses := []any{}
 	for _, s := range t.Statuses {
 		statuses = append(statuses, map[string]any{

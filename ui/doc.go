@@ -16,7 +16,7 @@
 // closed with code 1013 (try again later) and connects anew by itself.
 //
 // The hub asks its Source at most every 100 ms, and less often when an answer
-// takes long, so that watching never costs more than a tenth of one core.
+// takes long, so that watching never costs more than a fifth of one core.
 //
 // # Durable
 //

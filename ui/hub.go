@@ -18,7 +18,7 @@ const (
 	// snapshot of d the next one starts d*fetchShare after it, within
 	// fetchSlowest.
 	fetchEvery   = 100 * time.Millisecond
-	fetchShare   = 10
+	fetchShare   = 5
 	fetchSlowest = 5 * time.Second
 	fetchTimeout = 10 * time.Second
 	retryEvery   = time.Second

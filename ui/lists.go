@@ -46,7 +46,7 @@ func inGroup(filter, state string) bool {
 func (b *builder) taskList(q listQuery) *content {
 	groups := map[string]int{}
 	var found []taskFacts
-	for _, f := range b.taskRows {
+	for _, f := range b.tasks {
 		t := f.task
 		if q.framework != "" && t.FrameworkID != q.framework || q.agent != "" && t.AgentID != q.agent {
 			continue
@@ -65,8 +65,15 @@ func (b *builder) taskList(q listQuery) *content {
 			found = append(found, f)
 		}
 	}
-	sortList(found, q, b.taskOrder(q.sort), func(f taskFacts) string { return f.key })
-	return page(found, q, b.taskRow, map[string]any{"groups": groups, "known": len(b.state.Tasks)})
+	rows, more := page(found, q, b.taskOrder(q.sort), func(x, y taskFacts) int {
+		return cmp.Or(cmp.Compare(x.task.FrameworkID, y.task.FrameworkID), cmp.Compare(x.task.ID, y.task.ID), cmp.Compare(y.order(), x.order()))
+	})
+	more["groups"] = groups
+	c := &content{fields: fields(more)}
+	for i, key := range b.keys(rows) {
+		c.rows = append(c.rows, row{key: key, body: encode(b.taskRow(rows[i], key))})
+	}
+	return c
 }
 
 func (b *builder) taskMatches(t *Task, words []string) bool {
@@ -111,11 +118,11 @@ func (b *builder) taskOrder(key string) func(x, y taskFacts) int {
 	case "role":
 		return text(func(t *Task) string { return t.Role })
 	case "ended":
-		return func(x, y taskFacts) int { return x.ended.Compare(y.ended) }
+		return func(x, y taskFacts) int { return cmp.Compare(x.ended, y.ended) }
 	case "cpus", "gpus", "mem", "disk":
 		return number(scalar(key))
 	}
-	return func(x, y taskFacts) int { return cmp.Compare(x.order, y.order) }
+	return func(x, y taskFacts) int { return cmp.Compare(x.order(), y.order()) }
 }
 
 // scalar picks the named quantity.
@@ -150,8 +157,13 @@ func (b *builder) frameworkList(q listQuery) *content {
 			found = append(found, f)
 		}
 	}
-	sortList(found, q, b.frameworkOrder(q.sort), func(f *Framework) string { return f.ID })
-	return page(found, q, b.frameworkRow, map[string]any{"groups": groups, "known": len(b.state.Frameworks)})
+	rows, more := page(found, q, b.frameworkOrder(q.sort), func(x, y *Framework) int { return cmp.Compare(x.ID, y.ID) })
+	more["groups"] = groups
+	c := &content{fields: fields(more)}
+	for _, f := range rows {
+		c.rows = append(c.rows, row{key: f.ID, body: encode(b.frameworkRow(f))})
+	}
+	return c
 }
 
 func frameworkMatches(f *Framework, words []string) bool {
@@ -186,6 +198,7 @@ func (b *builder) frameworkOrder(key string) func(x, y *Framework) int {
 	case "state":
 		return text(frameworkState)
 	case "tasks":
+		b.counts()
 		return func(x, y *Framework) int { return cmp.Compare(live(b.byFW[x.ID]), live(b.byFW[y.ID])) }
 	case "share":
 		return func(x, y *Framework) int { return cmp.Compare(b.share(x.Allocated), b.share(y.Allocated)) }
@@ -212,8 +225,13 @@ func (b *builder) agentList(q listQuery) *content {
 			found = append(found, a)
 		}
 	}
-	sortList(found, q, b.agentOrder(q.sort), func(a *Agent) string { return a.ID })
-	return page(found, q, b.agentRow, map[string]any{"groups": groups, "known": len(b.state.Agents)})
+	rows, more := page(found, q, b.agentOrder(q.sort), func(x, y *Agent) int { return cmp.Compare(x.ID, y.ID) })
+	more["groups"] = groups
+	c := &content{fields: fields(more)}
+	for _, a := range rows {
+		c.rows = append(c.rows, row{key: a.ID, body: encode(b.agentRow(a))})
+	}
+	return c
 }
 
 func agentMatches(a *Agent, words []string) bool {
@@ -243,6 +261,7 @@ func (b *builder) agentOrder(key string) func(x, y *Agent) int {
 	case "version":
 		return text(func(a *Agent) string { return a.Version })
 	case "tasks":
+		b.counts()
 		return func(x, y *Agent) int { return cmp.Compare(live(b.byAgent[x.ID]), live(b.byAgent[y.ID])) }
 	case "registered":
 		return func(x, y *Agent) int { return x.Registered.Compare(y.Registered) }
@@ -259,35 +278,52 @@ func (b *builder) agentOrder(key string) func(x, y *Agent) int {
 	return text(func(a *Agent) string { return a.Hostname })
 }
 
-// sortList orders the rows; equal ones by key, so that rows do not change
-// places without a reason.
-func sortList[T any](rows []T, q listQuery, order func(x, y T) int, key func(T) string) {
-	slices.SortFunc(rows, func(x, y T) int {
+// page returns the rows of the page in their order, and the fields that tell
+// where it is. Rows that are equal in the order are in that of their keys, so
+// that they do not change places without a reason. An offset past the end,
+// because rows have gone meanwhile, gives the last page.
+func page[T any](found []T, q listQuery, order, byKey func(x, y T) int) ([]T, map[string]any) {
+	offset := q.offset
+	if offset >= len(found) && q.limit > 0 {
+		offset = max(0, (len(found)-1)/q.limit*q.limit)
+	}
+	end := min(offset+q.limit, len(found))
+	rows := first(found, end, func(x, y T) int {
 		c := order(x, y)
 		if q.down {
 			c = -c
 		}
 		if c == 0 {
-			c = cmp.Compare(key(x), key(y))
+			c = byKey(x, y)
 		}
 		return c
 	})
+	return rows[min(offset, end):], map[string]any{"matched": len(found), "offset": offset, "limit": q.limit}
 }
 
-// page cuts the page out of all matches. An offset past the end, because rows
-// have gone meanwhile, shows the last page.
-func page[T any](found []T, q listQuery, object func(T) map[string]any, more map[string]any) *content {
-	offset := q.offset
-	if offset >= len(found) && q.limit > 0 {
-		offset = max(0, (len(found)-1)/q.limit*q.limit)
+// first returns the n least rows in order. It looks at most rows only once:
+// a page near the start of a long list needs no sort of the list.
+func first[T any](rows []T, n int, order func(x, y T) int) []T {
+	if n == 0 {
+		return nil
 	}
-	more["matched"], more["offset"], more["limit"] = len(found), offset, q.limit
-	c := &content{fields: fields(more)}
-	for _, x := range found[offset:min(offset+q.limit, len(found))] {
-		o := object(x)
-		c.rows = append(c.rows, row{key: o["key"].(string), body: encode(o)})
+	if n > len(rows)/8 {
+		slices.SortFunc(rows, order)
+		return rows[:n]
 	}
-	return c
+	var least []T
+	sorted := false // whether the first n of least are those of all seen before
+	for _, r := range rows {
+		if sorted && order(r, least[n-1]) >= 0 {
+			continue
+		}
+		if least = append(least, r); len(least) == 4*n {
+			slices.SortFunc(least, order)
+			least, sorted = least[:n], true
+		}
+	}
+	slices.SortFunc(least, order)
+	return least[:n]
 }
 
 // contains reports whether the lower-case word occurs in text, where the case
