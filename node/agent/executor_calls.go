@@ -137,7 +137,7 @@ func (a *Agent) subscribe(e *executor, ev ExecutorCall) {
 	a.emit(Send{Stream: e.stream, Event: a.eventSubscribed(e)})
 	a.repeated(e, subscribe.GetUnacknowledgedUpdates())
 	a.reconcile(e, subscribe.GetUnacknowledgedTasks())
-	if !e.used && !e.marked && len(e.queued()) == 0 {
+	if !e.used && len(e.queued()) == 0 {
 		a.shutdownExecutor(e) // EXE-19
 	}
 	if e.state != running {
@@ -160,8 +160,10 @@ func (a *Agent) repeated(e *executor, updates []*v1executor.Call_Update) {
 }
 
 // reconcile compares what was sent with what arrived. A command task that did not arrive is sent
-// again, unless it was killed since. Other tasks are dropped (EXE-18).
+// again, unless it was killed since. Other tasks are dropped (EXE-18). What never arrived has not
+// used the executor (EXE-19).
 func (a *Agent) reconcile(e *executor, known []*v1.TaskInfo) {
+	e.used = e.proven
 	for _, t := range slices.Clone(e.tasks) {
 		if t.terminal() || t.view.GetState() != v1.TaskState_TASK_STAGING || !t.delivered && !t.unsure {
 			continue
@@ -226,7 +228,11 @@ func (a *Agent) executorUpdate(e *executor, status *v1.TaskStatus) {
 		return
 	}
 	a.metrics.validStatusUpdates++
-	t.marked, t.delivered, t.unsure, e.used = true, true, false, true
+	t.marked, t.delivered, t.unsure = true, true, false
+	if e.used = true; !e.proven {
+		e.proven = true
+		a.storeContainer(e)
+	}
 	a.update(t, a.complete(e, status))
 }
 

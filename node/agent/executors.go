@@ -44,8 +44,9 @@ type executor struct {
 	pid       int
 	// delayed: the launch waits for the removal of old sandboxes at the same place.
 	delayed bool
-	// used: a task was sent to it at some time (EXE-19). marked: that is being stored.
-	used, marked bool
+	// used: a task was sent to it at some time (EXE-19). proven: it has reported on one, which is
+	// what a restarted agent can be sure of.
+	used, proven bool
 	// told: it was asked to shut down.
 	told bool
 	// recovered: it comes from a checkpoint and has not subscribed since.
@@ -110,7 +111,7 @@ func (a *Agent) storeContainer(e *executor) {
 	if e.pid != 0 {
 		record.Pid = proto.Int64(int64(e.pid))
 	}
-	if e.used || e.marked {
+	if e.proven {
 		record.Used = proto.Bool(true)
 	}
 	if e.state == terminated {

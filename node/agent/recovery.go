@@ -30,6 +30,7 @@ func (a *Agent) restore(c *SavedState) {
 				directory: se.container.GetDirectory(),
 				pid:       int(se.container.GetPid()),
 				used:      se.container.GetUsed(),
+				proven:    se.container.GetUsed(),
 			}
 			if se.container.GetExited() {
 				e.state, e.confirmed, e.launching = terminated, settled, true
@@ -37,9 +38,7 @@ func (a *Agent) restore(c *SavedState) {
 			f.executors = append(f.executors, e)
 			a.containers[e.container] = e
 			for _, st := range se.tasks {
-				t := a.restoreTask(e, st)
-				e.used = e.used || t.delivered
-				e.tasks = append(e.tasks, t)
+				e.tasks = append(e.tasks, a.restoreTask(e, st))
 			}
 			e.limits = a.limits(e)
 		}
@@ -59,6 +58,9 @@ func (a *Agent) restoreTask(e *executor, st *storedTask) *task {
 	a.groups = max(a.groups, t.group)
 	for _, su := range st.updates {
 		t.view = viewWith(t.view, su.record.GetStatus())
+		if su.record.GetStatus().GetSource() == v1.TaskStatus_SOURCE_EXECUTOR {
+			t.marked, t.delivered = true, true
+		}
 		t.updates.next = su.number + 1
 		uuid, err := mesos.UUIDFromBytes(su.record.GetStatus().GetUuid())
 		if err != nil {
@@ -69,9 +71,6 @@ func (a *Agent) restoreTask(e *executor, st *storedTask) *task {
 			continue
 		}
 		t.updates.queue = append(t.updates.queue, &update{number: su.number, uuid: uuid, status: su.record.GetStatus(), stored: true})
-	}
-	if t.view.GetState() != v1.TaskState_TASK_STAGING {
-		t.marked, t.delivered = true, true
 	}
 	return t
 }

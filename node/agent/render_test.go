@@ -51,10 +51,27 @@ func renderSpec(s LaunchSpec) string {
 		s.ID, s.CommandTask, s.User, s.Directory, s.Limits, s.ShutdownGrace, jsonOf(s.Command))
 }
 
+// jsonOf is the JSON form of a message. The codec has none for a oneof: frames are shown as the name
+// of what is in them, and that.
 func jsonOf(m proto.Message) string {
+	if oneofs := m.ProtoReflect().Descriptor().Oneofs(); oneofs.Len() > 0 {
+		field := m.ProtoReflect().WhichOneof(oneofs.Get(0))
+		return string(field.Name()) + " " + jsonOf(m.ProtoReflect().Get(field).Message().Interface())
+	}
 	data, err := mesos.MarshalJSON(m)
 	if err != nil {
 		panic(err)
 	}
 	return string(data)
+}
+
+func renderEvent(ev Event) string {
+	switch ev := ev.(type) {
+	case FromMaster:
+		return "FromMaster " + jsonOf(ev.Message)
+	case ExecutorCall:
+		return fmt.Sprintf("ExecutorCall %d %d %s", ev.Request, ev.Stream, jsonOf(ev.Call))
+	default:
+		return fmt.Sprintf("%T %+v", ev, ev)[len("agent."):]
+	}
 }

@@ -256,10 +256,6 @@ func (a *Agent) deliver(e *executor) {
 		t.marked = true
 		a.storeTask(t)
 	}
-	if !e.used && !e.marked {
-		e.marked = true
-		a.storeContainer(e)
-	}
 	a.durably(e.f, func() { a.sendLaunch(e, ready) })
 }
 

@@ -141,7 +141,7 @@ type ContainerRecord struct {
 	Directory   *string                `protobuf:"bytes,2,req,name=directory" json:"directory,omitempty"`
 	// Set when the container was launched.
 	Pid *int64 `protobuf:"varint,3,opt,name=pid" json:"pid,omitempty"`
-	// A task was sent to the executor.
+	// The executor has reported on a task.
 	Used *bool `protobuf:"varint,4,opt,name=used" json:"used,omitempty"`
 	// The container has ended, and its tasks have their terminal updates.
 	Exited        *bool `protobuf:"varint,5,opt,name=exited" json:"exited,omitempty"`
