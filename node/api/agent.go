@@ -27,8 +27,8 @@ type AgentOptions struct {
 func NewAgent(options AgentOptions) http.Handler {
 	a := &agent{AgentOptions: options}
 	executor := &executorEndpoint{executors: options.Executors, log: options.Logger}
-	common := &commonEndpoints{files: options.Files, metrics: options.Metrics, flags: options.Flags, build: options.Build}
-	table := append(common.routes(), []route{
+	process := &processEndpoints{files: options.Files, metrics: options.Metrics, flags: options.Flags, build: options.Build}
+	table := append(process.routes(), []route{
 		{path: "/api/v1/executor", scoped: true, serve: executor.serve},
 		{path: "/api/v1", scoped: true, serve: a.recovered(a.call)},
 		{path: "/state", scoped: true, serve: a.recovered(a.state)},

@@ -520,8 +520,8 @@ func TestFileCalls(t *testing.T) {
 // OPR-154: a file is read while it grows.
 func TestGrowingFile(t *testing.T) {
 	cluster, _, s := sandbox(t)
-	server := httptest.NewServer(cluster.agent())
-	defer server.Close()
+	site := httptest.NewServer(cluster.agent())
+	defer site.Close()
 	file, err := os.OpenFile(s.Directory+"/stdout", os.O_APPEND|os.O_WRONLY, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -534,7 +534,7 @@ func TestGrowingFile(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		response, err := http.Get(server.URL + filesURL("read", s.Directory+"/stdout", "&offset="+strconv.Itoa(offset)))
+		response, err := http.Get(site.URL + filesURL("read", s.Directory+"/stdout", "&offset="+strconv.Itoa(offset)))
 		if err != nil {
 			t.Fatal(err)
 		}

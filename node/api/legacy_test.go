@@ -144,7 +144,7 @@ type legacyExecutor struct {
 }
 
 // recorded reads an answer, as text and as facts.
-func recorded(t *testing.T, file string) (string, *legacyState) {
+func recorded(t testing.TB, file string) (string, *legacyState) {
 	t.Helper()
 	b, err := os.ReadFile("testdata/" + file)
 	if err != nil {
@@ -159,7 +159,7 @@ func recorded(t *testing.T, file string) (string, *legacyState) {
 	return strings.TrimSpace(string(b)), state
 }
 
-func fromJSON[M proto.Message](t *testing.T, raw json.RawMessage, m M) M {
+func fromJSON[M proto.Message](t testing.TB, raw json.RawMessage, m M) M {
 	t.Helper()
 	if err := mesos.UnmarshalJSON(raw, m); err != nil {
 		t.Fatalf("%s: %v", raw, err)
@@ -167,7 +167,7 @@ func fromJSON[M proto.Message](t *testing.T, raw json.RawMessage, m M) M {
 	return m
 }
 
-func fullResources(t *testing.T, list []json.RawMessage) []*v1.Resource {
+func fullResources(t testing.TB, list []json.RawMessage) []*v1.Resource {
 	t.Helper()
 	var out []*v1.Resource
 	for _, raw := range list {
@@ -180,7 +180,7 @@ func fullResources(t *testing.T, list []json.RawMessage) []*v1.Resource {
 }
 
 // sums turns {"cpus":1.0,"ports":"[1-2]"} back into resources.
-func sums(t *testing.T, m map[string]json.RawMessage, role string) []*v1.Resource {
+func sums(t testing.TB, m map[string]json.RawMessage, role string) []*v1.Resource {
 	t.Helper()
 	var out []*v1.Resource
 	for _, name := range []string{"cpus", "mem", "disk", "gpus", "ports"} {
@@ -218,9 +218,7 @@ func timeInfo(seconds float64) *v1.TimeInfo {
 	return &v1.TimeInfo{Nanoseconds: proto.Int64(int64(math.Round(seconds*1e3)) * 1e6)}
 }
 
-func instant(seconds float64) time.Time { return time.Unix(0, timeInfo(seconds).GetNanoseconds()) }
-
-func attributes(t *testing.T, m map[string]json.RawMessage) []*v1.Attribute {
+func attributes(t testing.TB, m map[string]json.RawMessage) []*v1.Attribute {
 	t.Helper()
 	var out []*v1.Attribute
 	for _, name := range []string{"rack", "zone"} {
@@ -235,7 +233,7 @@ func attributes(t *testing.T, m map[string]json.RawMessage) []*v1.Attribute {
 	return out
 }
 
-func labelList(t *testing.T, list []json.RawMessage) *v1.Labels {
+func labelList(t testing.TB, list []json.RawMessage) *v1.Labels {
 	t.Helper()
 	if list == nil {
 		return nil
@@ -247,7 +245,7 @@ func labelList(t *testing.T, list []json.RawMessage) *v1.Labels {
 	return labels
 }
 
-func (l legacyTask) proto(t *testing.T) *v1.Task {
+func (l legacyTask) proto(t testing.TB) *v1.Task {
 	t.Helper()
 	task := &v1.Task{
 		Name: proto.String(l.Name), TaskId: mesos.TaskID(l.ID).Proto(), FrameworkId: mesos.FrameworkID(l.FrameworkID).Proto(),
@@ -279,7 +277,7 @@ func (l legacyTask) proto(t *testing.T) *v1.Task {
 	return task
 }
 
-func (l legacyFramework) info(t *testing.T) *v1.FrameworkInfo {
+func (l legacyFramework) info(t testing.TB) *v1.FrameworkInfo {
 	t.Helper()
 	info := &v1.FrameworkInfo{
 		User: proto.String(l.User), Name: proto.String(l.Name), Id: mesos.FrameworkID(l.ID).Proto(),
@@ -298,7 +296,7 @@ func (l legacyFramework) info(t *testing.T) *v1.FrameworkInfo {
 }
 
 // addTo puts a framework, its tasks and its executors into a state.
-func (l legacyFramework) addTo(t *testing.T, state *v1master.Response_GetState) *v1master.Response_GetFrameworks_Framework {
+func (l legacyFramework) addTo(t testing.TB, state *v1master.Response_GetState) *v1master.Response_GetFrameworks_Framework {
 	t.Helper()
 	f := &v1master.Response_GetFrameworks_Framework{
 		FrameworkInfo: l.info(t), Active: &l.Active, Connected: &l.Connected, Recovered: &l.Recovered,
@@ -343,7 +341,7 @@ func executorType(name string) *v1.ExecutorInfo_Type {
 	return v1.ExecutorInfo_Type(v1.ExecutorInfo_Type_value[name]).Enum()
 }
 
-func (l legacyAgent) proto(t *testing.T) *v1master.Response_GetAgents_Agent {
+func (l legacyAgent) proto(t testing.TB) *v1master.Response_GetAgents_Agent {
 	t.Helper()
 	a := &v1master.Response_GetAgents_Agent{
 		AgentInfo: &v1.AgentInfo{
@@ -373,7 +371,7 @@ func (l legacyAgent) proto(t *testing.T) *v1master.Response_GetAgents_Agent {
 }
 
 // masterView makes the view of which l is the picture.
-func (l *legacyState) masterView(t *testing.T) *MasterView {
+func (l *legacyState) masterView(t testing.TB) *MasterView {
 	t.Helper()
 	view := emptyMasterView()
 	view.State = &v1master.Response_GetState{
@@ -401,7 +399,7 @@ func (l *legacyState) masterView(t *testing.T) *MasterView {
 	return view
 }
 
-func (l legacyFramework) agentFramework(t *testing.T) AgentFramework {
+func (l legacyFramework) agentFramework(t testing.TB) AgentFramework {
 	t.Helper()
 	f := AgentFramework{Info: l.info(t)}
 	for _, e := range l.Executors {
@@ -413,7 +411,7 @@ func (l legacyFramework) agentFramework(t *testing.T) AgentFramework {
 	return f
 }
 
-func (l legacyExecutor) agentExecutor(t *testing.T) AgentExecutor {
+func (l legacyExecutor) agentExecutor(t testing.TB) AgentExecutor {
 	t.Helper()
 	e := AgentExecutor{
 		Info: &v1.ExecutorInfo{
@@ -436,7 +434,7 @@ func (l legacyExecutor) agentExecutor(t *testing.T) AgentExecutor {
 }
 
 // agentView makes the view of which l is the picture.
-func (l *legacyState) agentView(t *testing.T) *AgentView {
+func (l *legacyState) agentView(t testing.TB) *AgentView {
 	t.Helper()
 	view := emptyAgentView()
 	view.Info.Id = mesos.AgentID(l.ID).Proto()

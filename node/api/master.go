@@ -36,15 +36,15 @@ type Operator interface {
 func NewMaster(options MasterOptions) http.Handler {
 	m := &master{MasterOptions: options}
 	scheduler := &schedulerEndpoint{scheduler: options.Scheduler, log: options.Logger}
-	common := &commonEndpoints{files: options.Files, metrics: options.Metrics, flags: options.Flags, build: options.Build}
-	table := append(common.routes(), []route{
+	process := &processEndpoints{files: options.Files, metrics: options.Metrics, flags: options.Flags, build: options.Build}
+	table := append(process.routes(), []route{
 		{path: "/api/v1/scheduler", scoped: true, serve: m.leading(m.recovered(scheduler.serve))},
 		{path: "/api/v1", scoped: true, serve: m.leading(m.recovered(m.call))},
 		{path: "/state", scoped: true, serve: m.viewed(m.state)},
 		{path: "/state.json", scoped: true, serve: m.viewed(m.state)},
 		{path: "/state-summary", scoped: true, serve: m.viewed(m.stateSummary)},
 		{path: "/state-summary.json", scoped: true, serve: m.viewed(m.stateSummary)},
-		{path: "/slaves", scoped: true, serve: m.viewed(m.slaves)},
+		{path: "/slaves", scoped: true, serve: m.viewed(m.agents)},
 		{path: "/frameworks", scoped: true, serve: m.viewed(m.frameworks)},
 		{path: "/tasks", scoped: true, serve: m.viewed(m.tasks)},
 		{path: "/tasks.json", scoped: true, serve: m.viewed(m.tasks)},

@@ -12,6 +12,10 @@ import (
 
 // call serves POST /api/v1 (OPR-77).
 func (a *agent) call(w http.ResponseWriter, r *http.Request) {
+	if bareType(r.Header.Get("Content-Type")) == "application/recordio" && r.Method == http.MethodPost {
+		status(http.StatusNotImplemented).respond(w) // Only for calls that this version does not have.
+		return
+	}
 	call := new(v1agent.Call)
 	if refused := readCall(w, r, agentCallText, call); refused != nil {
 		refused.respond(w)
@@ -19,6 +23,10 @@ func (a *agent) call(w http.ResponseWriter, r *http.Request) {
 	}
 	if err := validateOperatorCall(call); err != nil {
 		badRequest("Failed to validate agent::Call: " + err.Error()).respond(w)
+		return
+	}
+	if !a.implements(call.GetType()) {
+		status(http.StatusNotImplemented).respond(w)
 		return
 	}
 	mediaType, ok := acceptable(r)
@@ -41,6 +49,17 @@ func (a *agent) call(w http.ResponseWriter, r *http.Request) {
 	default:
 		a.callState(w, r, mediaType, call)
 	}
+}
+
+// implements tells whether this version has a call.
+func (a *agent) implements(callType v1agent.Call_Type) bool {
+	switch callType {
+	case v1agent.Call_LIST_FILES, v1agent.Call_READ_FILE, v1agent.Call_GET_HEALTH, v1agent.Call_GET_FLAGS,
+		v1agent.Call_GET_VERSION, v1agent.Call_GET_METRICS, v1agent.Call_GET_CONTAINERS:
+		return true
+	}
+	_, ok := stateAnswers[callType]
+	return ok
 }
 
 // callSelf answers the calls about this process.
@@ -119,19 +138,14 @@ var stateAnswers = map[v1agent.Call_Type]v1agent.Response_Type{
 	v1agent.Call_GET_AGENT:      v1agent.Response_GET_AGENT,
 }
 
-// callState answers the calls about frameworks, executors and tasks (OPR-80). Calls that this version
-// does not have get 501.
+// callState answers the calls about frameworks, executors and tasks (OPR-80).
 func (a *agent) callState(w http.ResponseWriter, r *http.Request, t mesos.MediaType, call *v1agent.Call) {
-	kind, ok := stateAnswers[call.GetType()]
-	if !ok {
-		status(http.StatusNotImplemented).respond(w)
-		return
-	}
 	view, err := a.State.View(r.Context())
 	if err != nil {
 		failed(r, a.Logger, err).respond(w)
 		return
 	}
+	kind := stateAnswers[call.GetType()]
 	response := &v1agent.Response{Type: kind.Enum()}
 	switch kind {
 	case v1agent.Response_GET_STATE:

@@ -21,6 +21,10 @@ func (m *master) call(w http.ResponseWriter, r *http.Request) {
 		badRequest("Failed to validate master::Call: " + err.Error()).respond(w)
 		return
 	}
+	if !m.implements(call.GetType()) {
+		status(http.StatusNotImplemented).respond(w)
+		return
+	}
 	mediaType, ok := acceptable(r)
 	if !ok {
 		notAcceptable.respond(w)
@@ -36,6 +40,17 @@ func (m *master) call(w http.ResponseWriter, r *http.Request) {
 	default:
 		m.callState(w, r, mediaType, call)
 	}
+}
+
+// implements tells whether this version has a call; OPR-26: UNKNOWN is none.
+func (m *master) implements(callType v1master.Call_Type) bool {
+	switch callType {
+	case v1master.Call_TEARDOWN, v1master.Call_LIST_FILES, v1master.Call_READ_FILE, v1master.Call_GET_HEALTH,
+		v1master.Call_GET_FLAGS, v1master.Call_GET_VERSION, v1master.Call_GET_METRICS:
+		return true
+	}
+	_, ok := stateResponses[callType]
+	return ok
 }
 
 // callSelf answers the calls about this process.
@@ -88,18 +103,14 @@ func (m *master) callFiles(w http.ResponseWriter, r *http.Request, t mesos.Media
 	})
 }
 
-// callState answers the calls about the cluster. Calls that this version does not have get 501.
+// callState answers the calls about the cluster.
 func (m *master) callState(w http.ResponseWriter, r *http.Request, t mesos.MediaType, call *v1master.Call) {
-	kind, ok := stateResponses[call.GetType()]
-	if !ok {
-		status(http.StatusNotImplemented).respond(w)
-		return
-	}
 	view, err := m.State.View(r.Context())
 	if err != nil {
 		failed(r, m.Logger, err).respond(w)
 		return
 	}
+	kind := stateResponses[call.GetType()]
 	response := &v1master.Response{Type: kind.Enum()}
 	state := view.State
 	switch kind {

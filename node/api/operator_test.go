@@ -3,6 +3,9 @@ package api
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -305,6 +308,47 @@ func TestRecovery(t *testing.T) {
 	for _, path := range []string{"/containers", "/monitor/statistics", "/flags", "/slave(1)/health", "/metrics/snapshot"} {
 		if w := do(cluster.agent(), "GET", path, ""); w.Code != 200 {
 			t.Errorf("%s: %d %q", path, w.Code, w.Body)
+		}
+	}
+}
+
+// Calls that this version does not have are refused as such, whatever their headers say.
+func TestCallsNotImplemented(t *testing.T) {
+	cluster := newTestCluster()
+	id := `{"value":"c"}`
+	for _, test := range []struct {
+		api  http.Handler
+		body string
+		head []string
+	}{
+		{cluster.master(), `{"type":"SUBSCRIBE"}`, []string{"Accept", "application/recordio", "Message-Accept", jsonType}},
+		{cluster.master(), `{"type":"GET_QUOTA"}`, nil},
+		{cluster.master(), `{"type":"UPDATE_WEIGHTS","update_weights":{}}`, nil},
+		{cluster.agent(), `{"type":"ATTACH_CONTAINER_OUTPUT","attach_container_output":{"container_id":` + id + `}}`, []string{"Accept", "application/recordio"}},
+		{cluster.agent(), `{"type":"PRUNE_IMAGES"}`, nil},
+		{cluster.agent(), `{"type":"LAUNCH_CONTAINER","launch_container":{"container_id":` + id + `}}`, nil},
+	} {
+		if w := post(test.api, "/api/v1", test.body, test.head...); w.Code != 501 || w.Body.String() != "501 Not Implemented." {
+			t.Errorf("%s: %d %q", test.body, w.Code, w.Body)
+		}
+	}
+	if w := do(cluster.agent(), "POST", "/api/v1", "2\n{}", "Content-Type", "application/recordio", "Message-Content-Type", jsonType); w.Code != 501 {
+		t.Errorf("recordio: %d %q", w.Code, w.Body)
+	}
+}
+
+// A core that is not there yet is 503; one that fails is 500, with its reason.
+func TestFailingCores(t *testing.T) {
+	cluster := newTestCluster()
+	for err, want := range map[error]int{fmt.Errorf("view: %w", ErrNotReady): 503, errors.New("disk on fire"): 500} {
+		cluster.state.err, cluster.agentState.err = err, err
+		for path, api := range map[string]http.Handler{"/state": cluster.master(), "/slave(1)/state": cluster.agent()} {
+			if w := do(api, "GET", path, ""); w.Code != want || !strings.Contains(w.Body.String(), err.Error()) {
+				t.Errorf("%s: %d %q", path, w.Code, w.Body)
+			}
+			if w := post(api, "/api/v1", `{"type":"GET_STATE"}`); w.Code != want {
+				t.Errorf("call: %d %q", w.Code, w.Body)
+			}
 		}
 	}
 }

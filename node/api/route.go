@@ -37,25 +37,24 @@ func newRouter(process string, table []route, other http.Handler) *router {
 }
 
 func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	found, ok := rt.find(r.URL.Path)
+	if !ok && rt.other != nil {
+		// It sets its own time limits: take back the one of the request before on this connection.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+		rt.other.ServeHTTP(w, r)
+		return
+	}
 	w = newTimedWriter(w)
 	limitBody(w, r)
-	if strings.Contains(r.URL.Path, "/..") {
+	if !ok || strings.Contains(r.URL.Path, "/..") {
 		status(http.StatusNotFound).respond(w)
 		return
 	}
-	found, ok := rt.find(r.URL.Path)
-	switch {
-	case ok:
-		if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
-			badRequest("Failed to parse the query: " + err.Error()).respond(w) // OPR-278
-			return
-		}
-		found.serve(w, r)
-	case rt.other != nil:
-		rt.other.ServeHTTP(w, r)
-	default:
-		status(http.StatusNotFound).respond(w)
+	if _, err := url.ParseQuery(r.URL.RawQuery); err != nil {
+		badRequest("Failed to parse the query: " + err.Error()).respond(w) // OPR-278
+		return
 	}
+	found.serve(w, r)
 }
 
 // find ignores slashes at the end; a longer path belongs to the longest route above it (OPR-2).

@@ -171,8 +171,8 @@ func (d *document) recoveredAgents(view *MasterView) {
 	d.endArray()
 }
 
-// slaves serves the agents with every resource entry (OPR-112).
-func (m *master) slaves(w http.ResponseWriter, r *http.Request, view *MasterView) {
+// agents serves the agents with every resource entry (OPR-112).
+func (m *master) agents(w http.ResponseWriter, r *http.Request, view *MasterView) {
 	wanted := newFilter(r.URL.Query(), "slave_id")
 	serveJSON(w, r, func(d *document) {
 		d.openObject()

@@ -32,9 +32,9 @@ func errorEvent(text string) *v1scheduler.Event {
 // SCH-36 SCH-37 SCH-38 SCH-40 SCH-41 SCH-19 SCH-15
 func TestSchedulerStream(t *testing.T) {
 	cluster := newTestCluster()
-	server := httptest.NewServer(cluster.master())
-	defer server.Close()
-	connection, err := net.Dial("tcp", server.Listener.Addr().String())
+	site := httptest.NewServer(cluster.master())
+	defer site.Close()
+	connection, err := net.Dial("tcp", site.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,8 +83,8 @@ func TestSchedulerStream(t *testing.T) {
 // SCH-12: the types of the call and of the events have nothing to do with each other.
 func TestStreamMediaTypes(t *testing.T) {
 	cluster := newTestCluster()
-	server := httptest.NewServer(cluster.master())
-	defer server.Close()
+	site := httptest.NewServer(cluster.master())
+	defer site.Close()
 	call := &v1scheduler.Call{}
 	if err := mesos.UnmarshalJSON([]byte(subscribeBody), call); err != nil {
 		t.Fatal(err)
@@ -95,7 +95,7 @@ func TestStreamMediaTypes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			response := postTo(t, server.URL+"/api/v1/scheduler", string(body), "Content-Type", in.String(), "Accept", out.String())
+			response := postTo(t, site.URL+"/api/v1/scheduler", string(body), "Content-Type", in.String(), "Accept", out.String())
 			if got := response.Header.Get("Content-Type"); got != out.String() {
 				t.Errorf("%v, Accept %v: %q", in, out, got)
 			}
@@ -118,9 +118,9 @@ func TestStreamMediaTypes(t *testing.T) {
 // SCH-293 SCH-291: when the client goes, the core is told.
 func TestStreamClientGone(t *testing.T) {
 	cluster := newTestCluster()
-	server := httptest.NewServer(cluster.master())
-	defer server.Close()
-	response := postTo(t, server.URL+"/api/v1/scheduler", subscribeBody)
+	site := httptest.NewServer(cluster.master())
+	defer site.Close()
+	response := postTo(t, site.URL+"/api/v1/scheduler", subscribeBody)
 	stream := <-cluster.scheduler.streams
 	response.Body.Close()
 	<-stream.closed
@@ -133,11 +133,11 @@ func TestStreamCutOff(t *testing.T) {
 	source := &sourceFunc{
 		next: func() ([]*v1scheduler.Event, error) { return []*v1scheduler.Event{heartbeat()}, failing }, close: stream.Close,
 	}
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		copyEvents(w, r, quiet, mesos.JSON, source)
 	}))
-	defer server.Close()
-	response := postTo(t, server.URL, subscribeBody)
+	defer site.Close()
+	response := postTo(t, site.URL, subscribeBody)
 	defer response.Body.Close()
 	got, err := io.ReadAll(response.Body)
 	if string(got) != "20\n"+`{"type":"HEARTBEAT"}` || !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -150,9 +150,9 @@ func TestStreamCutOff(t *testing.T) {
 func TestExecutorStream(t *testing.T) {
 	cluster := newTestCluster()
 	cluster.executors.known = true
-	server := httptest.NewServer(cluster.agent())
-	defer server.Close()
-	response := postTo(t, server.URL+"/slave(1)/api/v1/executor",
+	site := httptest.NewServer(cluster.agent())
+	defer site.Close()
+	response := postTo(t, site.URL+"/slave(1)/api/v1/executor",
 		`{"type":"SUBSCRIBE","framework_id":{"value":"f"},"executor_id":{"value":"e"},"subscribe":{}}`, "Accept", "application/x-protobuf")
 	defer response.Body.Close()
 	if _, has := response.Header["Mesos-Stream-Id"]; has || response.StatusCode != 200 || len(response.Header) != 2 ||
@@ -364,7 +364,7 @@ func TestLargeHeader(t *testing.T) {
 // SCH-292: a state is sent in pieces, and a client that takes none is cut off.
 func TestStateSlowReader(t *testing.T) {
 	cluster := newTestCluster()
-	cluster.state.view = largeView(2000)
+	cluster.state.view = largeView(t, 2000)
 	inBubble(t, cluster.master(), func(t *testing.T, l *pipeListener) {
 		c := l.dial()
 		defer c.Close()
@@ -376,6 +376,31 @@ func TestStateSlowReader(t *testing.T) {
 		time.Sleep(writeTimeout + time.Second)
 		if _, err := io.Copy(io.Discard, response.Body); !errors.Is(err, io.ErrUnexpectedEOF) {
 			t.Errorf("the rest was sent: %v", err)
+		}
+	})
+}
+
+// A page behind the API is not cut off by the time limit of the answer before it.
+func TestOtherHasNoWriteLimit(t *testing.T) {
+	cluster := newTestCluster()
+	api := NewMaster(MasterOptions{
+		Leader: &cluster.leader, Files: cluster.files, Logger: quiet,
+		Other: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			time.Sleep(time.Hour)
+			if _, err := io.WriteString(w, "late"); err != nil {
+				t.Error(err)
+			}
+		}),
+	})
+	inBubble(t, api, func(t *testing.T, l *pipeListener) {
+		c := l.dial()
+		defer c.Close()
+		reader := bufio.NewReader(c)
+		for _, path := range []string{"/health", "/ui", "/health"} {
+			if response := get(t, c, reader, path); response.StatusCode != 200 {
+				t.Errorf("%s: %d", path, response.StatusCode)
+			}
+			time.Sleep(2 * writeTimeout)
 		}
 	})
 }

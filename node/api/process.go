@@ -12,15 +12,16 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// commonEndpoints are those that masters and agents both have. None of them needs a leader (OPR-21).
-type commonEndpoints struct {
+// processEndpoints tell about the process itself and its files; masters and agents both have them. None
+// of them needs a leader (OPR-21).
+type processEndpoints struct {
 	files   *Files
 	metrics func(context.Context) map[string]float64
 	flags   func() map[string]string
 	build   Build
 }
 
-func (c *commonEndpoints) routes() []route {
+func (c *processEndpoints) routes() []route {
 	return []route{
 		{path: "/health", scoped: true, serve: c.serveHealth},
 		{path: "/flags", scoped: true, serve: c.serveFlags},
@@ -39,12 +40,12 @@ func (c *commonEndpoints) routes() []route {
 }
 
 // serveHealth answers as soon as the process does (OPR-119).
-func (c *commonEndpoints) serveHealth(w http.ResponseWriter, _ *http.Request) {
+func (c *processEndpoints) serveHealth(w http.ResponseWriter, _ *http.Request) {
 	Answer{Status: http.StatusOK}.respond(w)
 }
 
 // serveFlags: OPR-118.
-func (c *commonEndpoints) serveFlags(w http.ResponseWriter, r *http.Request) {
+func (c *processEndpoints) serveFlags(w http.ResponseWriter, r *http.Request) {
 	serveJSON(w, r, func(d *document) {
 		d.openObject()
 		d.flags(c.flags())
@@ -62,7 +63,7 @@ func (d *document) flags(flags map[string]string) {
 }
 
 // serveVersion: OPR-120, SCH-18. Keys are in alphabetical order; clusterd_version is ours.
-func (c *commonEndpoints) serveVersion(w http.ResponseWriter, r *http.Request) {
+func (c *processEndpoints) serveVersion(w http.ResponseWriter, r *http.Request) {
 	serveJSON(w, r, func(d *document) {
 		d.openObject()
 		d.text("build_date", c.build.date())
@@ -80,7 +81,7 @@ func (c *commonEndpoints) serveVersion(w http.ResponseWriter, r *http.Request) {
 }
 
 // serveMetrics: OPR-155. Metrics are always at hand, so that the time limit is only checked.
-func (c *commonEndpoints) serveMetrics(w http.ResponseWriter, r *http.Request) {
+func (c *processEndpoints) serveMetrics(w http.ResponseWriter, r *http.Request) {
 	if query := r.URL.Query(); query.Has("timeout") {
 		if _, err := mesos.ParseDuration(query.Get("timeout")); err != nil {
 			badRequest("Invalid timeout '" + query.Get("timeout") + "': " + err.Error() + ".\n").respond(w)
@@ -112,7 +113,7 @@ var systemKeys = []struct {
 	{"mem_total_bytes", "system/mem_total_bytes", true},
 }
 
-func (c *commonEndpoints) serveSystem(w http.ResponseWriter, r *http.Request) {
+func (c *processEndpoints) serveSystem(w http.ResponseWriter, r *http.Request) {
 	serveJSON(w, r, func(d *document) {
 		metrics := c.metrics(r.Context())
 		d.openObject()
