@@ -11,8 +11,10 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	"google.golang.org/protobuf/proto"
 
 	"clusterd/node/agent"
+	"clusterd/node/mesos/wire"
 )
 
 // checkpointStore is the agent's durable tree of keys: one bucket of a bbolt file.
@@ -80,8 +82,20 @@ func (s *checkpointStore) load() (map[string][]byte, error) {
 	return keys, err
 }
 
-// setLatest makes the link to the agent's id.
-func (s *checkpointStore) setLatest(id string) error {
+// linkLatest makes the link to the agent that a record names. The link comes before the record:
+// without it the next start would take the keys for those of an agent that was given up.
+func (s *checkpointStore) linkLatest(record []byte) error {
+	var agent wire.AgentRecord
+	if record == nil {
+		return nil
+	}
+	if err := proto.Unmarshal(record, &agent); err != nil {
+		return fmt.Errorf("record of the agent: %w", err)
+	}
+	id := agent.GetAgent().GetId().GetValue()
+	if id == "" {
+		return nil
+	}
 	if err := os.MkdirAll(filepath.Join(s.meta, "slaves", id), 0o755); err != nil {
 		return err
 	}
@@ -139,6 +153,11 @@ func (s *checkpointStore) run(ctx context.Context, done func(seq uint64), failed
 }
 
 func (s *checkpointStore) commit(batch []agent.Checkpoint) error {
+	for _, c := range batch {
+		if err := s.linkLatest(c.Put["info"]); err != nil {
+			return err
+		}
+	}
 	return s.db.Update(func(tx *bbolt.Tx) error {
 		b := tx.Bucket(checkpointBucket)
 		for _, c := range batch {

@@ -324,12 +324,16 @@ func (f *framework) call(call *v1scheduler.Call) {
 // next waits for one event, keeps offers and statuses and acknowledges updates.
 func (f *framework) next() *v1scheduler.Event {
 	f.t.Helper()
+	silence := time.After(patience)
+again:
 	select {
 	case ev, ok := <-f.events:
 		if !ok {
 			f.t.Fatal("the event stream has ended")
 		}
 		switch ev.GetType() {
+		case v1scheduler.Event_HEARTBEAT:
+			goto again // no progress
 		case v1scheduler.Event_OFFERS:
 			f.offers = append(f.offers, ev.GetOffers().GetOffers()...)
 		case v1scheduler.Event_RESCIND:
@@ -350,7 +354,7 @@ func (f *framework) next() *v1scheduler.Event {
 			}
 		}
 		return ev
-	case <-time.After(patience):
+	case <-silence:
 		f.t.Fatalf("no event within %v; statuses so far: %v", patience, f.status)
 	}
 	return nil
