@@ -5,7 +5,9 @@ package isolate
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -51,6 +53,7 @@ func (e *engine) start(ctx context.Context, l *launch) (processRef, error) {
 	if rerr := os.RemoveAll(dir); err == nil {
 		err = rerr
 	}
+	_ = os.Remove(e.runcRoot) // unless others are starting
 	if err != nil {
 		return processRef{}, err
 	}
@@ -65,7 +68,7 @@ func (e *engine) start(ctx context.Context, l *launch) (processRef, error) {
 // made. Creating one would join every hierarchy of the machine; a loaded one
 // joins those that its state names.
 func (e *engine) load(dir string, l *launch) (*libcontainer.Container, error) {
-	if err := os.Mkdir(dir, 0o711); err != nil {
+	if err := e.makeDir(dir); err != nil {
 		return nil, err
 	}
 	state, err := json.Marshal(libcontainer.State{
@@ -79,6 +82,18 @@ func (e *engine) load(dir string, l *launch) (*libcontainer.Container, error) {
 		return nil, err
 	}
 	return libcontainer.Load(e.runcRoot, l.spec.ID)
+}
+
+// makeDir makes a directory in runcRoot, which is there only while containers
+// start.
+func (e *engine) makeDir(dir string) error {
+	err := os.Mkdir(dir, 0o711)
+	for try := 0; errors.Is(err, fs.ErrNotExist) && try < 10; try++ {
+		if err = os.Mkdir(e.runcRoot, 0o700); err == nil || errors.Is(err, fs.ErrExist) {
+			err = os.Mkdir(dir, 0o711)
+		}
+	}
+	return err
 }
 
 // config describes the container to libcontainer.

@@ -50,10 +50,8 @@ func Open(cfg Config) (*Runtime, error) {
 			return nil, fmt.Errorf("open containers: %w", err)
 		}
 	}
-	for _, name := range []string{rootfsName, runcName} {
-		if err := os.MkdirAll(filepath.Join(dir, name), 0o711); err != nil {
-			return nil, fmt.Errorf("open containers: %w", err)
-		}
+	if err := os.MkdirAll(filepath.Join(dir, rootfsName), 0o711); err != nil {
+		return nil, fmt.Errorf("open containers: %w", err)
 	}
 	if r.bootID, err = bootID(); err != nil {
 		return nil, fmt.Errorf("open containers: %w", err)
@@ -62,7 +60,10 @@ func Open(cfg Config) (*Runtime, error) {
 	if cfg.CgroupRoot == "" {
 		cfg.CgroupRoot = "clusterd"
 	}
-	r.engine = &engine{rootfs: filepath.Join(dir, rootfsName), runcRoot: filepath.Join(dir, runcName)}
+	r.engine = newEngine(dir)
+	if err := r.engine.clean(); err != nil {
+		return nil, fmt.Errorf("open containers: %w", err)
+	}
 	r.cgroups, r.isolation = detect(cfg, dir)
 	r.plain = !r.isolation.Containers
 	if err := r.load(); err != nil {
