@@ -150,9 +150,13 @@ func (m *Master) agentDisconnected(id ConnID) {
 		return
 	}
 	a.conn = 0
-	if a.leaving {
-		return // what follows comes with the commit
+	if !a.leaving { // else what follows comes with the commit
+		m.awayAgent(a)
 	}
+}
+
+// awayAgent gives a disconnected agent time to come back.
+func (m *Master) awayAgent(a *agent) {
 	m.deactivateAgent(a)
 	message := "Agent " + a.info.GetHostname() + " disconnected"
 	for t := range a.tasks.values() {
@@ -165,7 +169,26 @@ func (m *Master) agentDisconnected(id ConnID) {
 			m.removeExecutor(e)
 		}
 	}
+	m.timers.stop(a.away)
 	a.away = m.timers.set(m.now.Add(m.cfg.AgentReregisterTimeout), func() { m.markUnreachable(a.id) }) // SCH-267
+}
+
+// stay undoes leaving when the registry did not take the operation that was to end the agent.
+func (m *Master) stay(id mesos.AgentID) {
+	if r, ok := m.recovered.get(id); ok {
+		m.timers.stop(r.away)
+		m.awaitAgent(r.info)
+		return
+	}
+	a, ok := m.agents.get(id)
+	if !ok {
+		return
+	}
+	a.leaving = false
+	m.startPings(a)
+	if !a.connected() {
+		m.awayAgent(a)
+	}
 }
 
 // deactivateAgent takes back all offers of an agent and stops further ones.
@@ -227,7 +250,10 @@ func (m *Master) markUnreachable(id mesos.AgentID) {
 	m.propose(&registry.Op{Op: &registry.Op_MarkAgentUnreachable{MarkAgentUnreachable: &registry.MarkAgentUnreachable{
 		AgentId: id.Proto(), Time: &now,
 	}}}, func(res registry.Result, err error) {
-		if err == nil {
+		if err != nil {
+			m.counters.add("master/slave_unreachable_canceled")
+			m.stay(id)
+		} else {
 			m.counters.add("master/slave_unreachable_completed")
 			m.counters.removal("unhealthy")
 			m.agentUnreachable(id, now)
@@ -299,7 +325,9 @@ func (m *Master) removeAgent(a *agent, why, counter string) {
 	a.leaving = true
 	m.busyAgents[a.id] = nil
 	m.propose(removeAgentOp(a.id), func(res registry.Result, err error) {
-		if err == nil {
+		if err != nil {
+			m.stay(a.id)
+		} else {
 			m.counters.removal(counter)
 			message := "Agent " + a.info.GetHostname() + " removed: " + why
 			for t := range a.tasks.values() {

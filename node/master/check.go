@@ -3,6 +3,7 @@ package master
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"clusterd/alloc"
 	"clusterd/node/mesos"
@@ -40,9 +41,11 @@ func (m *Master) Check() error {
 }
 
 func (m *Master) checkFramework(f *framework, report func(string, ...any)) {
-	used, offered := alloc.Resources{}, alloc.Resources{}
+	var used, offered holdings
 	for t := range f.tasks.values() {
-		used = used.Add(heldBy(t))
+		if t.holds {
+			used.add(t.agent, t.resources)
+		}
 		if t.agent == nil || !m.agents.has(t.agent.id) || !t.agent.tasks.has(taskKey{f.id, t.id}) {
 			report("task %s of framework %s is on no agent", t.id, f.id)
 		}
@@ -61,13 +64,13 @@ func (m *Master) checkFramework(f *framework, report func(string, ...any)) {
 		}
 	}
 	for e := range f.executors.values() {
-		used = used.Add(e.resources)
+		used.add(e.agent, e.resources)
 		if !e.agent.executors.has(e.key()) || !m.agents.has(e.agent.id) {
 			report("executor %s of framework %s is on no agent", e.id, f.id)
 		}
 	}
 	for o := range f.offers.values() {
-		offered = offered.Add(o.resources)
+		offered.add(o.agent, o.resources)
 		if !m.offers.has(o.id) {
 			report("offer %s of framework %s is not in the list of all", o.id, f.id)
 		}
@@ -77,11 +80,20 @@ func (m *Master) checkFramework(f *framework, report func(string, ...any)) {
 			report("framework %s has %d tasks in %s and counts %d", f.id, states[s], s, n)
 		}
 	}
-	if !f.used.Equal(used) || !f.offered.Equal(offered) {
-		report("framework %s: used %s and offered %s, but its tasks and offers hold %s and %s", f.id, f.used, f.offered, used, offered)
-	}
+	checkHoldings(f, "used", &f.used, &used, report)
+	checkHoldings(f, "offered", &f.offered, &offered, report)
 	if f.active != f.connected() || (m.streams[f.stream] == f) != f.connected() {
 		report("framework %s: active %t, connected %t, stream %d", f.id, f.active, f.connected(), f.stream)
+	}
+}
+
+func checkHoldings(f *framework, what string, kept, found *holdings, report func(string, ...any)) {
+	for _, e := range slices.Concat(kept.entries, found.entries) {
+		a, _ := kept.get(e.key)
+		b, _ := found.get(e.key)
+		if !a.Equal(b) {
+			report("framework %s on agent %s: %s is %s, but its tasks, executors and offers hold %s", f.id, e.key, what, a, b)
+		}
 	}
 }
 

@@ -52,7 +52,8 @@ type FromAgent struct {
 // AgentDisconnected says that a connection is gone. After CloseAgent it may come or not.
 type AgentDisconnected struct{ Conn ConnID }
 
-// Committed answers one Propose. They come in the order of the proposals.
+// Committed answers one Propose. They come in the order of the proposals; only one with Err may come
+// before its turn.
 type Committed struct {
 	Op     *registry.Op
 	Result registry.Result

@@ -44,12 +44,41 @@ type framework struct {
 	executors   ordered[executorKey, *executor]
 	offers      ordered[mesos.OfferID, *offer]
 
-	used, offered alloc.Resources
+	used, offered holdings
 	// states counts the tasks that have not ended, by state.
 	states map[v1.TaskState]int
 
 	counters frameworkCounters
 	view     *frameworkView // nil when something changed since
+}
+
+// holdings are resources by agent. They are never summed up for keeping: the same ports of two agents
+// are one range in a sum, and what is taken off it again would be missing.
+type holdings struct {
+	ordered[mesos.AgentID, alloc.Resources]
+}
+
+func (h *holdings) add(a *agent, r alloc.Resources) {
+	held, _ := h.get(a.id)
+	h.put(a.id, held.Add(r))
+}
+
+func (h *holdings) sub(a *agent, r alloc.Resources) {
+	held, _ := h.get(a.id)
+	if rest := held.Sub(r); rest.Empty() {
+		h.delete(a.id)
+	} else {
+		h.put(a.id, rest)
+	}
+}
+
+// total is for showing only.
+func (h *holdings) total() alloc.Resources {
+	sum := alloc.Resources{}
+	for r := range h.values() {
+		sum = sum.Add(r)
+	}
+	return sum
 }
 
 func (f *framework) connected() bool { return f.stream != 0 }
@@ -278,12 +307,18 @@ func (m *Master) remove(f *framework, cause string, answer func(ok bool)) {
 		if answer != nil {
 			answer(err == nil)
 		}
-		if err == nil {
+		switch {
+		case err == nil:
 			m.removeNow(f)
+		case !f.connected():
+			m.startFailover(f, m.now.Add(removeAgain))
 		}
 		m.releaseFramework(f.id)
 	})
 }
+
+// removeAgain is when the removal of an absent framework is tried again if it was not committed.
+const removeAgain = 10 * time.Second
 
 // removeFramework is a removal that waits for another operation on the framework. It is an event
 // only of the queue of held ones.

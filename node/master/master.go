@@ -3,6 +3,7 @@ package master
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"clusterd/alloc"
@@ -159,8 +160,10 @@ func (m *Master) committed(ev Committed) {
 	if len(m.proposals) == 0 {
 		panic("master: Committed without a proposal in flight")
 	}
-	p := m.proposals[0]
-	m.proposals = m.proposals[1:]
+	// In order, unless the loop refused a later one before it got to the log.
+	i := max(0, slices.IndexFunc(m.proposals, func(p proposal) bool { return p.op == ev.Op }))
+	p := m.proposals[i]
+	m.proposals = slices.Delete(m.proposals, i, i+1)
 	if ev.Err == nil && ev.Result.Refused == "" {
 		if _, err := m.registry.Apply(m.registry.Index()+1, p.op); err != nil {
 			panic("master: own proposal: " + err.Error())

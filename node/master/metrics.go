@@ -278,8 +278,8 @@ func toFloat(b bool) float64 {
 // allocatorMetrics are the allocator's gauges that follow from offers and tasks.
 func (m *Master) allocatorMetrics(out map[string]float64) {
 	consumed := make(map[string]alloc.Quantities)
-	for f := range m.frameworks.values() {
-		for _, e := range f.used.Entries() {
+	for a := range m.agents.values() {
+		for _, e := range a.used.Entries() {
 			if e.Type() != v1.Value_SCALAR {
 				continue
 			}

@@ -105,7 +105,7 @@ func (m *Master) newOffer(allocation alloc.Allocation) *offer {
 	m.offers.put(o.id, o)
 	f.offers.put(o.id, o)
 	a.offers.put(o.id, o)
-	f.offered = f.offered.Add(o.resources)
+	f.offered.add(a, o.resources)
 	a.offered = a.offered.Add(o.resources)
 	m.changed(f, a)
 	return o
@@ -151,7 +151,7 @@ func (m *Master) take(o *offer) {
 	m.offers.delete(o.id)
 	o.framework.offers.delete(o.id)
 	o.agent.offers.delete(o.id)
-	o.framework.offered = o.framework.offered.Sub(o.resources)
+	o.framework.offered.sub(o.agent, o.resources)
 	o.agent.offered = o.agent.offered.Sub(o.resources)
 	m.changed(o.framework, o.agent)
 }

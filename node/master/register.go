@@ -316,6 +316,11 @@ func (m *Master) restoreTask(a *agent, f *framework, p *v1.Task, unreachable boo
 	if err != nil {
 		return // a task that no master can have launched
 	}
+	if t, ok := f.tasks.get(id); ok && t.agent != a {
+		// The framework was told that this one was lost and has used its id again elsewhere.
+		m.tell(a, killTask(&wire.KillTask{FrameworkId: f.id.Proto(), TaskId: p.GetTaskId()}))
+		return
+	}
 	told := unreachable
 	if t, ok := f.unreachable.get(id); ok {
 		m.forget(t)

@@ -116,7 +116,8 @@ func (m *Master) addTask(f *framework, a *agent, p *v1.Task, r alloc.Resources, 
 
 // charge counts r as used by f on a.
 func (m *Master) charge(f *framework, a *agent, r alloc.Resources, charged bool) {
-	f.used, a.used = f.used.Add(r), a.used.Add(r)
+	a.used = a.used.Add(r)
+	f.used.add(a, r)
 	if !charged {
 		m.alloc.Charge(f.id, a.id, r)
 	}
@@ -125,7 +126,8 @@ func (m *Master) charge(f *framework, a *agent, r alloc.Resources, charged bool)
 
 // release gives back what was charged.
 func (m *Master) release(f *framework, a *agent, r alloc.Resources) {
-	f.used, a.used = f.used.Sub(r), a.used.Sub(r)
+	a.used = a.used.Sub(r)
+	f.used.sub(a, r)
 	m.alloc.Recover(m.now, f.id, a.id, r, 0)
 	m.alloc.Trigger(a.id)
 	m.changed(f, a)

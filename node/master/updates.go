@@ -28,6 +28,12 @@ func (m *Master) statusUpdate(a *agent, u *wire.StatusUpdate) {
 		status = proto.CloneOf(status)
 		status.State = state.Enum()
 	}
+	if t, ok := f.tasks.get(mesos.TaskID(status.GetTaskId().GetValue())); ok && t.agent != a {
+		// Of a former task of that id, which restoreTask has killed: not the framework's any more.
+		m.counters.add("master/invalid_status_updates")
+		m.acknowledgeFor(a, id, status)
+		return
+	}
 	t, ok := a.tasks.get(taskKey{id, mesos.TaskID(status.GetTaskId().GetValue())})
 	if !ok {
 		// The agent knows better; the framework may repeat the acknowledgement.
@@ -46,6 +52,11 @@ func (m *Master) strayUpdate(a *agent, f mesos.FrameworkID, status *v1.TaskStatu
 	m.tell(a, &wire.ToAgent{Message: &wire.ToAgent_ShutdownFramework{
 		ShutdownFramework: &wire.ShutdownFramework{FrameworkId: f.Proto()},
 	}})
+	m.acknowledgeFor(a, f, status)
+}
+
+// acknowledgeFor acknowledges an update that no framework will ever see.
+func (m *Master) acknowledgeFor(a *agent, f mesos.FrameworkID, status *v1.TaskStatus) {
 	if len(status.GetUuid()) > 0 {
 		m.tell(a, &wire.ToAgent{Message: &wire.ToAgent_Acknowledge{Acknowledge: &wire.Acknowledge{
 			FrameworkId: f.Proto(), TaskId: status.GetTaskId(), Uuid: status.GetUuid(),
@@ -80,18 +91,22 @@ func hasStatus(history []*v1.TaskStatus, uuid []byte) bool {
 func (m *Master) acknowledge(f *framework, ack *v1scheduler.Call_Acknowledge) {
 	id := mesos.TaskID(ack.GetTaskId().GetValue())
 	a, ok := m.agents.get(mesos.AgentID(ack.GetAgentId().GetValue()))
-	if !ok || !a.connected() {
+	if !ok {
 		m.counters.add("master/invalid_status_update_acknowledgements")
 		return
 	}
 	t, ok := a.tasks.get(taskKey{f.id, id})
-	if ok && mesos.Terminal(t.proto.GetStatusUpdateState()) && bytes.Equal(t.proto.GetStatusUpdateUuid(), ack.GetUuid()) {
-		own := t.own != nil
+	ends := ok && mesos.Terminal(t.proto.GetStatusUpdateState()) && bytes.Equal(t.proto.GetStatusUpdateUuid(), ack.GetUuid())
+	switch {
+	case ends && t.own != nil: // the agent does not know the task
 		m.complete(t)
-		if own {
-			m.counters.add("master/valid_status_update_acknowledgements")
-			return // the agent does not know the task
-		}
+		m.counters.add("master/valid_status_update_acknowledgements")
+		return
+	case !a.connected(): // it will send the update again
+		m.counters.add("master/invalid_status_update_acknowledgements")
+		return
+	case ends:
+		m.complete(t)
 	}
 	m.counters.add("master/valid_status_update_acknowledgements")
 	m.tell(a, &wire.ToAgent{Message: &wire.ToAgent_Acknowledge{Acknowledge: &wire.Acknowledge{
