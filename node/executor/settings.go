@@ -35,32 +35,39 @@ func parseSettings(env []string) (settings, error) {
 			s.env = append(s.env, entry)
 		}
 	}
-	for name, to := range map[string]*string{
-		"MESOS_FRAMEWORK_ID":   &s.framework,
-		"MESOS_EXECUTOR_ID":    &s.executor,
-		"MESOS_AGENT_ENDPOINT": &s.endpoint,
-		"MESOS_SANDBOX":        &s.sandbox,
+	for _, v := range []struct {
+		name string
+		to   *string
+	}{
+		{"MESOS_FRAMEWORK_ID", &s.framework},
+		{"MESOS_EXECUTOR_ID", &s.executor},
+		{"MESOS_AGENT_ENDPOINT", &s.endpoint},
+		{"MESOS_SANDBOX", &s.sandbox},
 	} {
-		if *to = values[name]; *to == "" {
-			return s, fmt.Errorf("environment variable %s is missing", name)
+		if *v.to = values[v.name]; *v.to == "" {
+			return s, fmt.Errorf("environment variable %s is missing", v.name)
 		}
 	}
 	s.token = values[tokenVariable]
 	s.checkpoint = values["MESOS_CHECKPOINT"] == "1"
-	for name, to := range map[string]*time.Duration{
-		"MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD": &s.shutdownGrace,
-		"MESOS_RECOVERY_TIMEOUT":               &s.recoveryTimeout,
-		"MESOS_SUBSCRIPTION_BACKOFF_MAX":       &s.backoffMax,
+	for _, v := range []struct {
+		name     string
+		to       *time.Duration
+		optional bool
+	}{
+		{"MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD", &s.shutdownGrace, false},
+		{"MESOS_RECOVERY_TIMEOUT", &s.recoveryTimeout, true},
+		{"MESOS_SUBSCRIPTION_BACKOFF_MAX", &s.backoffMax, true},
 	} {
-		text, ok := values[name]
-		if !ok && name != "MESOS_EXECUTOR_SHUTDOWN_GRACE_PERIOD" {
+		text, ok := values[v.name]
+		if !ok && v.optional {
 			continue
 		}
 		d, err := mesos.ParseDuration(text)
 		if err != nil {
-			return s, fmt.Errorf("environment variable %s: %w", name, err)
+			return s, fmt.Errorf("environment variable %s: %w", v.name, err)
 		}
-		*to = d
+		*v.to = d
 	}
 	return s, nil
 }
