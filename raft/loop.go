@@ -3,6 +3,7 @@ package raft
 import (
 	"cmp"
 	"io"
+	"runtime"
 	"slices"
 	"time"
 
@@ -90,6 +91,7 @@ func (p *Peer) loop() error {
 
 // batch takes what else is proposed already, up to the bounds of one turn.
 func (p *Peer) batch(first *proposal) []*proposal {
+	runtime.Gosched() // callers that were just answered propose again: the next write holds them all
 	all, size := []*proposal{first}, len(first.data)
 	for len(all) < maxBatch && size < maxBatchBytes {
 		select {
