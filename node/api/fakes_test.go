@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -122,7 +123,15 @@ func (e *fakeExecutors) Subscribe(_ context.Context, call *v1executor.Call) (Ans
 	return Answer{Status: http.StatusOK}, stream, nil
 }
 
-type fakeOperator struct{ torn []mesos.FrameworkID }
+type fakeOperator struct {
+	torn   []mesos.FrameworkID
+	killed []string
+}
+
+func (o *fakeOperator) Kill(_ context.Context, _ string, framework mesos.FrameworkID, task mesos.TaskID, grace time.Duration) (Answer, error) {
+	o.killed = append(o.killed, fmt.Sprint(framework, " ", task, " ", grace))
+	return Answer{Status: http.StatusOK}, nil
+}
 
 func (o *fakeOperator) Teardown(_ context.Context, _ string, id mesos.FrameworkID) (Answer, error) {
 	if id != testMaster+"-0001" {

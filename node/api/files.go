@@ -196,7 +196,7 @@ const (
 	maxLinks = 40
 	// maxLookups bounds the directories that one request may look into, on all its paths together: a task
 	// can nest directories and links without limit.
-	maxLookups = 200_000
+	maxLookups = 60_000
 )
 
 // tree is an opened attached tree, for one request.

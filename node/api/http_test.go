@@ -27,7 +27,7 @@ const subscribeBody = `{"type":"SUBSCRIBE","subscribe":{"framework_info":{"user"
 func TestLeader(t *testing.T) {
 	redirected := []string{
 		"/api/v1", "/api/v1/scheduler", "/master/api/v1/scheduler", "/state", "/master/state?jsonp=x&a=%2F", "/state-summary",
-		"/slaves", "/frameworks", "/tasks?limit=1", "/roles", "/teardown",
+		"/slaves", "/frameworks", "/tasks?limit=1", "/roles", "/teardown", "/kill",
 	}
 	own := []string{"/health", "/flags", "/version", "/metrics/snapshot", "/system/stats.json", "/files/debug"}
 	cluster := newTestCluster()
@@ -454,7 +454,7 @@ func TestJSONP(t *testing.T) {
 func TestCompressionAndHead(t *testing.T) {
 	cluster := newTestCluster()
 	cluster.state.view = largeView(t, 200)
-	for _, path := range []string{"/state", "/master/tasks?limit=1", "/tasks?limit=-1", "/version"} {
+	for _, path := range []string{"/state", "/master/tasks?limit=1", "/tasks?limit=-1", "/version", "/frameworks?framework_id="} {
 		plain := do(cluster.master(), "GET", path, "").Body.Bytes()
 		w := do(cluster.master(), "GET", path, "", "Accept-Encoding", "deflate, gzip;q=0.5")
 		if zip := w.Header().Get("Content-Encoding") == "gzip"; zip != (len(plain) >= 1024) {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
-	"net/url"
+	"time"
 
 	"clusterd/node/mesos"
 )
@@ -30,6 +30,9 @@ type MasterOptions struct {
 type Operator interface {
 	// Teardown answers 200, or 400 with a text (OPR-125).
 	Teardown(ctx context.Context, principal string, id mesos.FrameworkID) (Answer, error)
+	// Kill ends one task of any framework. grace overrides the task's own grace period unless it is
+	// negative. It answers 2xx, 404 for a task that is unknown, or another 4xx with a text.
+	Kill(ctx context.Context, principal string, framework mesos.FrameworkID, task mesos.TaskID, grace time.Duration) (Answer, error)
 }
 
 // NewMaster returns the public API of a master.
@@ -51,6 +54,7 @@ func NewMaster(options MasterOptions) http.Handler {
 		{path: "/roles", scoped: true, serve: m.viewed(m.roles)},
 		{path: "/teardown", scoped: true, serve: m.leading(m.teardown)},
 		{path: "/shutdown", scoped: true, serve: m.leading(m.teardown)}, // OPR-125: the older name
+		{path: "/kill", scoped: true, serve: m.leading(m.kill)},         // ours
 		{path: "/redirect", scoped: true, exact: true, serve: m.redirect},
 	}...)
 	return newRouter("master", table, options.Other)
@@ -119,35 +123,4 @@ func (m *master) redirect(w http.ResponseWriter, r *http.Request) {
 func redirectTo(w http.ResponseWriter, location string) {
 	w.Header().Set("Location", location)
 	Answer{Status: http.StatusTemporaryRedirect}.respond(w)
-}
-
-// teardown serves the older form of the operator call TEARDOWN (OPR-125).
-func (m *master) teardown(w http.ResponseWriter, r *http.Request) {
-	if r.Method != http.MethodPost {
-		refuseMethod(w, r, http.MethodPost).respond(w)
-		return
-	}
-	body, refused := readBody(w, r)
-	if refused != nil {
-		refused.respond(w)
-		return
-	}
-	form, err := url.ParseQuery(string(body))
-	if err != nil {
-		badRequest("Unable to decode query string: " + err.Error()).respond(w)
-		return
-	}
-	if !form.Has("frameworkId") {
-		badRequest("Missing 'frameworkId' query parameter in the request body").respond(w)
-		return
-	}
-	m.tearDown(w, r, mesos.FrameworkID(form.Get("frameworkId")))
-}
-
-func (m *master) tearDown(w http.ResponseWriter, r *http.Request, id mesos.FrameworkID) {
-	answer, err := m.Operator.Teardown(r.Context(), "", id)
-	if err != nil {
-		answer = failed(r, m.Logger, err)
-	}
-	answer.respond(w)
 }

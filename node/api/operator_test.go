@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -371,6 +372,51 @@ func TestTeardown(t *testing.T) {
 	}
 	if w := do(master, "POST", "/teardown", "frameworkId=%zz"); w.Code != 400 {
 		t.Errorf("malformed form: %d %q", w.Code, w.Body)
+	}
+}
+
+// The endpoint of "clusterd kill".
+func TestKill(t *testing.T) {
+	cluster := newTestCluster()
+	master := cluster.master()
+	for body, want := range map[string]string{
+		"frameworkId=F&taskId=t%2F1":               "200 ",
+		"frameworkId=F&taskId=t&gracePeriod=5secs": "200 ",
+		"taskId=t":                                     "400 Missing 'frameworkId' query parameter in the request body",
+		"frameworkId=F":                                "400 Missing 'taskId' query parameter in the request body",
+		"frameworkId=F&taskId=t&gracePeriod=abc":       "400 Invalid 'gracePeriod': ",
+		"frameworkId=F&taskId=t&gracePeriod=-1secs":    "400 Invalid 'gracePeriod': it must not be negative",
+		"frameworkId=F&taskId=t&gracePeriod=1fortnite": "400 Invalid 'gracePeriod': ",
+	} {
+		if w := do(master, "POST", "/master/kill", body); !strings.HasPrefix(fmt.Sprint(w.Code, " ", w.Body), want) {
+			t.Errorf("%s: %d %q, want %q", body, w.Code, w.Body, want)
+		}
+	}
+	slices.Sort(cluster.operator.killed)
+	if want := []string{"F t 5s", "F t/1 -1ns"}; !slices.Equal(cluster.operator.killed, want) {
+		t.Errorf("killed %q, want %q", cluster.operator.killed, want)
+	}
+	if w := do(master, "GET", "/kill", ""); w.Code != 405 || w.Header().Get("Allow") != "POST" {
+		t.Errorf("GET: %d %v", w.Code, w.Header())
+	}
+}
+
+// A page of another site cannot make a browser kill or tear down.
+func TestCrossSiteForms(t *testing.T) {
+	cluster := newTestCluster()
+	master := cluster.master()
+	for _, path := range []string{"/kill", "/teardown", "/master/shutdown"} {
+		for _, header := range [][]string{{"Sec-Fetch-Site", "cross-site"}, {"Origin", "https://elsewhere.example"}} {
+			if w := do(master, "POST", path, "frameworkId="+testMaster+"-0001&taskId=t", header...); w.Code != 403 {
+				t.Errorf("%s %v: %d %q", path, header, w.Code, w.Body)
+			}
+		}
+	}
+	if w := do(master, "POST", "/teardown", "frameworkId="+testMaster+"-0001", "Sec-Fetch-Site", "same-origin"); w.Code != 200 {
+		t.Errorf("own page: %d %q", w.Code, w.Body)
+	}
+	if len(cluster.operator.killed) != 0 || len(cluster.operator.torn) != 1 {
+		t.Errorf("killed %v, torn down %v", cluster.operator.killed, cluster.operator.torn)
 	}
 }
 
