@@ -366,13 +366,13 @@ func TestKeyboardAndHistory(t *testing.T) {
 // What an operator sees first: a cluster without anything says what to do.
 func TestEmptyCluster(t *testing.T) {
 	f := newFake()
-	f.update(func(s *State) { s.Cluster.Leader = "10.0.4.11:5050" })
+	f.update(func(s *State) { s.Cluster.Leader, s.Cluster.Join = "10.0.4.11:5050", "clusterd join 10.0.4.11:5052" })
 	b := &tab{t: t, source: f, hub: New(Options{Source: f, Logger: quiet(t)})}
 	server := httptest.NewServer(b.hub.Handler())
 	t.Cleanup(func() { b.hub.Close(); server.Close() })
 	b.url = server.URL
 	b.start("#/")
-	b.waitText("clusterd join 10.0.4.11:5050")
+	b.waitText("clusterd join 10.0.4.11:5052")
 	b.waitText("clusterd run --cpus")
 	b.shot("empty-overview")
 	for address, text := range map[string]string{"#/tasks": "clusterd run --cpus", "#/frameworks": "clusterd run --cpus", "#/agents": "clusterd join"} {

@@ -228,7 +228,7 @@ func (b *builder) overview() *content {
 	f := fields(map[string]any{
 		"cluster": map[string]any{
 			"name": c.Name, "version": c.Version, "build": c.Build, "id": c.MasterID, "leader": c.Leader,
-			"leading": c.Leading, "started": millis(c.Started), "elected": millis(c.Elected), "isolation": c.Isolation,
+			"leading": c.Leading, "started": millis(c.Started), "elected": millis(c.Elected), "isolation": c.Isolation, "join": c.Join,
 		},
 		"masters": masters, "problems": problems, "agents": agents, "frameworks": frameworks,
 		"tasks":     b.state.TaskCounts,

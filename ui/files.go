@@ -1,6 +1,7 @@
 package ui
 
 import (
+	"archive/tar"
 	"context"
 	"errors"
 	"fmt"
@@ -20,6 +21,8 @@ const (
 	downloadRead = 256 << 10
 	// downloadStall is how long a browser may take for one piece.
 	downloadStall = time.Minute
+	maxTarDepth   = 64
+	maxTarFiles   = 100_000
 )
 
 // pollFiles lists the view's directory again and again until the returned
@@ -99,6 +102,10 @@ func (h *Hub) serveDownload(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "agent and path are needed", http.StatusBadRequest)
 		return
 	}
+	send := h.sendFile
+	if r.FormValue("archive") == "tar" {
+		send = h.sendTar
+	}
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
 	control := http.NewResponseController(w)
@@ -107,27 +114,130 @@ func (h *Hub) serveDownload(w http.ResponseWriter, r *http.Request) {
 		// Where the connection has no deadline the write ends with it.
 		_ = control.SetWriteDeadline(time.Now())
 	})()
-	data, size, err := h.source.Read(ctx, agentID, file, 0, downloadRead)
-	if err != nil {
+	d := &download{ctx: ctx, agentID: agentID, path: file, inline: r.FormValue("inline") != "", head: w.Header(), body: timedWriter{w, ctx, control}}
+	err = send(d)
+	if err != nil && !d.begun {
 		http.Error(w, err.Error(), statusOf(err))
 		return
 	}
-	head := w.Header()
-	disposition := "attachment"
-	head.Set("Content-Type", "application/octet-stream")
-	if kind, ok := imageTypes[strings.ToLower(path.Ext(file))]; ok && r.FormValue("inline") != "" {
-		head.Set("Content-Type", kind)
-		disposition = "inline"
-	}
-	head.Set("Content-Disposition", mime.FormatMediaType(disposition, map[string]string{"filename": path.Base(file)}))
-	head.Set("Content-Security-Policy", "default-src 'none'; sandbox")
-	head.Set("Cache-Control", "no-store")
-	if err := h.copyFile(ctx, timedWriter{w, ctx, control}, agentID, file, data, size); err != nil {
+	if err != nil {
 		h.log.Info("a download has ended early", "agent_id", agentID, "path", file, "error", err)
 		// The connection is cut so that the browser does not take a part for
 		// the whole.
 		panic(http.ErrAbortHandler)
 	}
+}
+
+// download is one answer with the content of a file or a directory.
+type download struct {
+	ctx     context.Context
+	agentID string
+	path    string
+	inline  bool // show it in the page, if it is a picture
+	head    http.Header
+	body    io.Writer
+	begun   bool // the head is settled; an error can only cut it off
+}
+
+// begin settles the head of the answer.
+func (d *download) begin(kind, disposition, name string) {
+	d.begun = true
+	d.head.Set("Content-Type", kind)
+	d.head.Set("Content-Disposition", mime.FormatMediaType(disposition, map[string]string{"filename": name}))
+	d.head.Set("Content-Security-Policy", "default-src 'none'; sandbox")
+	d.head.Set("Cache-Control", "no-store")
+}
+
+func (h *Hub) sendFile(d *download) error {
+	data, size, err := h.source.Read(d.ctx, d.agentID, d.path, 0, downloadRead)
+	if err != nil {
+		return err
+	}
+	kind, disposition := "application/octet-stream", "attachment"
+	if image, ok := imageTypes[strings.ToLower(path.Ext(d.path))]; ok && d.inline {
+		kind, disposition = image, "inline"
+	}
+	d.begin(kind, disposition, path.Base(d.path))
+	return h.copyFile(d.ctx, d.body, d.agentID, d.path, data, size)
+}
+
+// sendTar sends a directory with all that is below it. Of other things than
+// files and directories (links, sockets) nothing is sent.
+func (h *Hub) sendTar(d *download) error {
+	files, err := h.source.Files(d.ctx, d.agentID, d.path)
+	if err != nil {
+		return err
+	}
+	d.begin("application/x-tar", "attachment", path.Base(d.path)+".tar")
+	t := &tarball{hub: h, d: d, w: tar.NewWriter(d.body)}
+	if err := t.add(path.Base(d.path), d.path, files, 0); err != nil {
+		return err
+	}
+	return t.w.Close()
+}
+
+// tarball is an archive under way.
+type tarball struct {
+	hub   *Hub
+	d     *download
+	w     *tar.Writer
+	count int
+}
+
+func (t *tarball) add(name, dir string, files []File, depth int) error {
+	if depth > maxTarDepth {
+		return fmt.Errorf("%s is more than %d directories deep", dir, maxTarDepth)
+	}
+	for _, f := range files {
+		if t.count++; t.count > maxTarFiles {
+			return fmt.Errorf("there are more than %d files", maxTarFiles)
+		}
+		inside, at := path.Join(name, f.Name), path.Join(dir, f.Name)
+		if isDir(f) {
+			below, err := t.hub.source.Files(t.d.ctx, t.d.agentID, at)
+			if err != nil {
+				return err
+			}
+			if err := t.add(inside, at, below, depth+1); err != nil {
+				return err
+			}
+			continue
+		}
+		if !strings.HasPrefix(f.Mode, "-") {
+			continue
+		}
+		if err := t.file(inside, at, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *tarball) file(name, at string, f File) error {
+	data, size, err := t.hub.source.Read(t.d.ctx, t.d.agentID, at, 0, downloadRead)
+	if errors.Is(err, ErrNotFound) {
+		return nil // removed since it was listed
+	}
+	if err != nil {
+		return err
+	}
+	head := &tar.Header{Typeflag: tar.TypeReg, Name: name, Size: size, Mode: permissions(f.Mode), ModTime: f.Modified, Uname: f.User, Gname: f.Group}
+	if err := t.w.WriteHeader(head); err != nil {
+		return err
+	}
+	return t.hub.copyFile(t.d.ctx, t.w, t.d.agentID, at, data, size)
+}
+
+// permissions reads the bits of "-rwxr-xr-x".
+func permissions(mode string) int64 {
+	var bits int64
+	for _, c := range strings.TrimPrefix(mode, "-") {
+		bits <<= 1
+		if c != '-' {
+			bits |= 1
+		}
+	}
+	return bits & 0o777
 }
 
 // timedWriter gives each write its own deadline, so that a browser that stops

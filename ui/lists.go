@@ -226,7 +226,7 @@ func (b *builder) agentList(q listQuery) *content {
 		}
 	}
 	rows, more := page(found, q, b.agentOrder(q.sort), func(x, y *Agent) int { return cmp.Compare(x.ID, y.ID) })
-	more["groups"] = groups
+	more["groups"], more["join"] = groups, b.state.Cluster.Join
 	c := &content{fields: fields(more)}
 	for _, a := range rows {
 		c.rows = append(c.rows, row{key: a.ID, body: encode(b.agentRow(a))})

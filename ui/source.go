@@ -68,6 +68,9 @@ type Cluster struct {
 	Elected   time.Time
 	Masters   []Master
 	Isolation string // how the node isolates tasks: "containers, cgroups v2"
+	// Join is the command line that makes another machine an agent; empty
+	// where there is none. A cluster without agents shows it.
+	Join string
 }
 
 // Master is one member of the consensus group.

@@ -1,12 +1,14 @@
 package ui
 
 import (
+	"archive/tar"
 	"bytes"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strings"
 	"testing"
@@ -270,6 +272,41 @@ func TestDownload(t *testing.T) {
 		}
 		if resp, _ = b.request("GET", "/ui/download?agent=a", "", nil); resp.StatusCode != 400 {
 			t.Errorf("no path: %s", resp.Status)
+		}
+	})
+}
+
+// UI-16: a directory is downloaded as tar, with what is below it and no links.
+func TestDownloadTar(t *testing.T) {
+	inBubble(t, func(b *bench) {
+		b.source.setDir("a", "/box", []File{{Name: "run.sh", Mode: "-rwxr-x---"}, {Name: "sub", Mode: "drwxr-xr-x"}, {Name: "link", Mode: "lrwxrwxrwx"}, {Name: "gone", Mode: "-rw-------"}})
+		b.source.setDir("a", "/box/sub", []File{{Name: "deep", Mode: "-rw-------"}})
+		b.source.write("a", "/box/run.sh", "#!/bin/sh\n")
+		b.source.write("a", "/box/sub/deep", strings.Repeat("x", downloadRead+1))
+		b.source.write("a", "/box/link", "secret")
+		resp, body := b.request("GET", "/ui/download?archive=tar&agent=a&path=/box", "", nil)
+		if got := resp.Header.Get("Content-Disposition"); got != "attachment; filename=box.tar" {
+			t.Errorf("%s, %s", resp.Status, got)
+		}
+		got := map[string]int64{}
+		for r := tar.NewReader(strings.NewReader(body)); ; {
+			head, err := r.Next()
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, err := io.Copy(io.Discard, r); err != nil || n != head.Size {
+				t.Errorf("%s: %d bytes of %d, %v", head.Name, n, head.Size, err)
+			}
+			got[fmt.Sprintf("%s %o", head.Name, head.Mode)] = head.Size
+		}
+		if want := map[string]int64{"box/run.sh 750": 10, "box/sub/deep 600": downloadRead + 1}; !maps.Equal(got, want) {
+			t.Errorf("got %v, want %v", got, want)
+		}
+		if resp, _ := b.request("GET", "/ui/download?archive=tar&agent=a&path=/none", "", nil); resp.StatusCode != 404 {
+			t.Errorf("no directory: %s", resp.Status)
 		}
 	})
 }

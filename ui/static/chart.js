@@ -59,7 +59,14 @@ export class Chart {
     this.svg.setAttribute('width', this.width);
     this.svg.setAttribute('viewBox', `0 0 ${this.width} ${HEIGHT}`);
     this.svg.setAttribute('aria-label', this.label());
-    set(this.svg, grid(this.width, top, most), this.areas(top), this.bars(most), this.axis());
+    set(this.svg, grid(this.width, top, most), this.areas(top), this.bars(most), this.axis(), this.since());
+  }
+
+  // since says where the record begins when it is shorter than the chart.
+  since() {
+    const from = this.points[0].at;
+    if (this.end - from > HOUR - 2 * BUCKET) return null;
+    return s('text', { class: 'tick', x: LEFT + 8, y: AREA / 2 + 8 }, `Recorded since ${clock(from)}`);
   }
 
   label() {

@@ -17,7 +17,7 @@ const TYPING_MS = 200;
 //	order     the default order: "-started"
 //	filters   [[value, label, group]]: the number of each comes with the data
 //	href(row) where a row leads
-//	nothing() what to show when there are no rows at all
+//	nothing(fields) what to show when there are no rows at all
 export class List {
   constructor(options) {
     Object.assign(this, { fixed: {}, filters: [], filter: '' }, options);
@@ -108,7 +108,7 @@ export class List {
       const label = (this.filters.find(([value]) => value === this.state) || [])[1] || taskState(this.state).word;
       return empty(`No ${this.name} here with the filter “${label}”`, h('button', { type: 'button', onclick: () => this.go({ state: 'all', page: '' }) }, 'Show all'));
     }
-    return this.nothing();
+    return this.nothing(data.fields);
   }
 
   message(el) {

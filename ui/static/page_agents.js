@@ -2,7 +2,7 @@
 
 import { h, part } from './dom.js';
 import { link, number, shorten, taskStates } from './format.js';
-import { ago, card, command, crumbs, empty, facts, id, labels, meter, quantity, resourceBars, stateCounts, status } from './widgets.js';
+import { ago, card, crumbs, empty, facts, id, labels, meter, noAgents, quantity, resourceBars, stateCounts, status } from './widgets.js';
 import { List } from './list.js';
 import { taskTable } from './page_tasks.js';
 
@@ -34,7 +34,7 @@ export function agentsPage(ctx) {
     ctx, name: 'agents', columns: COLUMNS, order: 'host',
     filters: [['all', 'All', 'all'], ['active', 'Active', 'active'], ['unreachable', 'Unreachable', 'unreachable'], ['deactivated', 'Deactivated', 'deactivated'], ['draining', 'Draining', 'draining']],
     href: (a) => link(['agents', a.id]),
-    nothing: () => empty('No agent has joined yet', h('p', { class: 'muted' }, 'On each machine that is to run tasks:'), command('clusterd join HOST:5050')),
+    nothing: (fields) => noAgents(fields.join),
   });
   return { el: h('div', null, h('div', { class: 'head' }, h('h1', { tabindex: '-1' }, 'Agents')), list.el), list, query: (q) => list.read(q), close: () => list.close() };
 }

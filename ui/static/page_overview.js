@@ -2,7 +2,7 @@
 
 import { h, part } from './dom.js';
 import { link, plural, taskStates, taskState } from './format.js';
-import { ago, badge, card, command, empty, facts, head, id, lasting, resourceBars, stateCounts, status } from './widgets.js';
+import { ago, badge, card, command, empty, facts, id, lasting, noAgents, resourceBars, stateCounts, status } from './widgets.js';
 import { Chart } from './chart.js';
 
 export function overviewPage(ctx) {
@@ -34,7 +34,7 @@ export function overviewPage(ctx) {
     parts.problems.show(f.problems);
     parts.kpis.show(f.agents, f.frameworks, f.tasks || {});
     parts.counts.show(f.tasks || {});
-    parts.resources.show(f.resources, f.agents, f.cluster.leader);
+    parts.resources.show(f.resources, f.agents, f.cluster.join);
     parts.running.show(f.running);
     parts.ended.show(f.ended);
     parts.cluster.show(f.cluster);
@@ -87,10 +87,8 @@ function taskCounts(tasks) {
   return stateCounts(names.map((name) => ({ name, n: tasks[name] || 0, href: link(['tasks'], { state: name }) })));
 }
 
-function resources(r, agents, leader) {
-  if (Object.keys(agents).length === 0) {
-    return empty('No agent has joined yet', h('p', { class: 'muted' }, 'On each machine that is to run tasks:'), command(`clusterd join ${leader || 'HOST:5050'}`));
-  }
+function resources(r, agents, join) {
+  if (Object.keys(agents).length === 0) return noAgents(join);
   return resourceBars(r.total, r.allocated, r.offered);
 }
 

@@ -43,7 +43,8 @@ export function browsePage(ctx) {
   const listing = new Listing(agentID, path, root);
   const stop = ctx.stream.subscribe(topic(['files', agentID], { path }), (data) => listing.show(data));
   return {
-    el: h('div', null, trail(agentID, path, root), h('div', { class: 'head' }, h('h1', { tabindex: '-1' }, path === root ? 'Sandbox' : baseName(path)), id(path, 'path', 64)), listing.el),
+    el: h('div', null, trail(agentID, path, root), h('div', { class: 'head' }, h('h1', { tabindex: '-1' }, path === root ? 'Sandbox' : baseName(path)), id(path, 'path', 64),
+      h('a', { class: 'button push', href: `${download(agentID, path)}&archive=tar`, download: true }, icon('down'), 'Download all')), listing.el),
     close: stop,
     list: listing,
   };

@@ -230,9 +230,11 @@ export function empty(title, ...more) {
   return h('div', { class: 'empty' }, h('p', { class: 'strong' }, title), more);
 }
 
-// head is the top of a page.
-export function head(title, ...more) {
-  return h('div', { class: 'head' }, h('h1', { tabindex: '-1' }, title), more);
+// noAgents says how a cluster gets its first agent.
+export function noAgents(join) {
+  return empty('No agent has joined yet', join
+    ? [h('p', { class: 'muted' }, 'On each machine that is to run tasks:'), command(join)]
+    : h('p', { class: 'muted' }, 'An agent is here as soon as it has registered.'));
 }
 
 // crumbs lead back up.
