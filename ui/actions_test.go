@@ -249,8 +249,10 @@ func TestHostileNames(t *testing.T) {
 		if ask[bool](b, `window.owned !== undefined || document.querySelector('main img, main script, main iframe, a[href^="javascript"]') !== null`) {
 			t.Errorf("%s: a name has become a part of the page", address)
 		}
+		if address == "#/tasks" {
+			b.shot("hostile")
+		}
 	}
-	b.shot("hostile")
 	b.clean()
 }
 

@@ -2,7 +2,7 @@
 
 import { h, part } from './dom.js';
 import { link, number, shorten, taskStates } from './format.js';
-import { ago, card, crumbs, empty, facts, id, labels, meter, noAgents, quantity, resourceBars, stateCounts, status } from './widgets.js';
+import { ago, card, crumbs, empty, facts, id, labels, lasting, meter, noAgents, quantity, resourceBars, stateCounts, status } from './widgets.js';
 import { List } from './list.js';
 import { taskTable } from './page_tasks.js';
 
@@ -25,7 +25,7 @@ const COLUMNS = [
 
 function awayLine(a) {
   if (!a.unreachable) return null;
-  return h('div', { class: 'sub warn' }, 'away since ', ago(a.unreachable));
+  return h('div', { class: 'sub warn' }, 'away for ', lasting(a.unreachable));
 }
 
 export function agentsPage(ctx) {
