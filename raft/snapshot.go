@@ -136,6 +136,9 @@ func readSnapshot(dir string, index, term uint64, read func(*raftpb.SnapshotMeta
 		return onDisk("read", path, err)
 	}
 	meta, body, err := splitSnapshot(io.LimitReader(f, size-crcBytes))
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = fmt.Errorf("%w: it ends in its header", ErrCorrupt)
+	}
 	if err != nil {
 		return onDisk("read", path, err)
 	}

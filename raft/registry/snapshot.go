@@ -126,7 +126,7 @@ func Read(r io.Reader) (*State, error) {
 	in := &hashed{r: bufio.NewReaderSize(r, 64<<10), h: h}
 	magic := make([]byte, len(snapshotMagic))
 	if _, err := io.ReadFull(in, magic); err != nil {
-		return nil, readError("header", err)
+		return nil, in.wrap("header", err)
 	}
 	if string(magic) != snapshotMagic {
 		return nil, fmt.Errorf("%w: header is not %q", ErrCorrupt, snapshotMagic)
@@ -138,7 +138,7 @@ func Read(r io.Reader) (*State, error) {
 	for {
 		size, err := binary.ReadUvarint(in)
 		if err != nil {
-			return nil, readError("record length", err)
+			return nil, in.wrap("record length", err)
 		}
 		if size == 0 {
 			break
@@ -148,7 +148,7 @@ func Read(r io.Reader) (*State, error) {
 		}
 		buf.Reset()
 		if _, err := io.CopyN(&buf, in, int64(size)); err != nil {
-			return nil, readError("record", err)
+			return nil, in.wrap("record", err)
 		}
 		part := &Snapshot{}
 		if err := (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(buf.Bytes(), part); err != nil {
@@ -161,7 +161,7 @@ func Read(r io.Reader) (*State, error) {
 	want := h.Sum(nil)
 	sum := make([]byte, sha256.Size)
 	if _, err := io.ReadFull(in, sum); err != nil {
-		return nil, readError("checksum", err)
+		return nil, in.wrap("checksum", err)
 	}
 	if !bytes.Equal(sum, want) {
 		return nil, fmt.Errorf("%w: checksum is %x, of the content %x", ErrCorrupt, sum, want)
@@ -172,23 +172,17 @@ func Read(r io.Reader) (*State, error) {
 	return loaded.state()
 }
 
-// readError turns the end of the input into corruption; other errors are those of the reader.
-func readError(what string, err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return fmt.Errorf("%w: it ends in the %s", ErrCorrupt, what)
-	}
-	return fmt.Errorf("read registry snapshot: %s: %w", what, err)
-}
-
 // hashed is a reader that hashes what is read through it.
 type hashed struct {
-	r *bufio.Reader
-	h io.Writer
+	r   *bufio.Reader
+	h   io.Writer
+	err error // of r, other than its end
 }
 
 func (r *hashed) Read(p []byte) (int, error) {
 	n, err := r.r.Read(p)
 	r.h.Write(p[:n]) // a hash never fails
+	r.note(err)
 	return n, err
 }
 
@@ -197,7 +191,22 @@ func (r *hashed) ReadByte() (byte, error) {
 	if err == nil {
 		r.h.Write([]byte{b})
 	}
+	r.note(err)
 	return b, err
+}
+
+func (r *hashed) note(err error) {
+	if err != nil && err != io.EOF {
+		r.err = err
+	}
+}
+
+// wrap makes corruption of an error, unless it came from the reader.
+func (r *hashed) wrap(what string, err error) error {
+	if r.err != nil {
+		return fmt.Errorf("read registry snapshot: %s: %w", what, r.err)
+	}
+	return fmt.Errorf("%w: %s: %w", ErrCorrupt, what, err)
 }
 
 // loader puts the records of a snapshot together again.
