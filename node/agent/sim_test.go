@@ -41,7 +41,13 @@ type world struct {
 	tasks                 []*simTask
 	acks                  []*wire.Acknowledge
 
-	trace []string // of the newest events and their effects, shown with a failure
+	trace []traced // newest last, shown with a failure
+}
+
+// traced is an event and what came of it.
+type traced struct {
+	event   Event
+	effects []Effect
 }
 
 // simTask is what the framework knows of a task.
@@ -143,7 +149,11 @@ func (w *world) sorted() []mesos.ContainerID {
 
 func (w *world) fail(format string, args ...any) {
 	w.t.Helper()
-	w.t.Fatalf("step %d: %s; before:\n%s", w.steps, fmt.Sprintf(format, args...), strings.Join(w.trace, ""))
+	var before strings.Builder
+	for _, t := range w.trace {
+		before.WriteString(renderEvent(t.event) + "\n" + render(t.effects))
+	}
+	w.t.Fatalf("step %d: %s; before:\n%s", w.steps, fmt.Sprintf(format, args...), before.String())
 }
 
 // deliver gives the agent one event.
@@ -152,7 +162,9 @@ func (w *world) deliver(ev Event) {
 	if err := w.a.Check(); err != nil {
 		w.fail("after %T: %v", ev, err)
 	}
-	w.trace = last(append(w.trace, renderEvent(ev)+"\n"+render(effects)), 40)
+	if w.trace = append(w.trace, traced{ev, effects}); len(w.trace) > 40 {
+		w.trace = w.trace[1:]
+	}
 	for _, e := range effects {
 		w.carryOut(e)
 	}
