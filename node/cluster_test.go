@@ -78,8 +78,10 @@ type cluster struct {
 func startCluster(t *testing.T, args ...string) *cluster {
 	t.Helper()
 	c := &cluster{t: t, dir: t.TempDir(), args: args, master: freePort(t), agent: freePort(t)}
-	if err := os.Chmod(c.dir, 0o755); err != nil { // tasks of other users have to reach their sandboxes
-		t.Fatal(err)
+	for _, dir := range []string{c.dir, filepath.Dir(c.dir)} { // tasks of other users have to reach their sandboxes
+		if err := os.Chmod(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
 	}
 	c.start()
 	t.Cleanup(func() {

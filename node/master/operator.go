@@ -1,8 +1,6 @@
 package master
 
 import (
-	"net/http"
-
 	v1 "clusterd/node/mesos/v1"
 	"clusterd/node/mesos/v1scheduler"
 )
@@ -15,7 +13,7 @@ func (m *Master) killByOperator(ev KillTask) {
 		_, known = f.tasks.get(ev.Task)
 	}
 	if !known {
-		m.respond(ev.Request, http.StatusNotFound, "Task cannot be found")
+		m.respond(ev.Request, 404, "Task cannot be found")
 		return
 	}
 	call := &v1scheduler.Call_Kill{TaskId: ev.Task.Proto()}
@@ -24,5 +22,5 @@ func (m *Master) killByOperator(ev KillTask) {
 		call.KillPolicy = &v1.KillPolicy{GracePeriod: &v1.DurationInfo{Nanoseconds: &nanoseconds}}
 	}
 	m.kill(f, call)
-	m.respond(ev.Request, http.StatusAccepted, "")
+	m.respond(ev.Request, 202, "")
 }
