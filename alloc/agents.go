@@ -23,7 +23,7 @@ type agent struct {
 	holdings   []holding
 	used       Resources // sum of the holdings, not allocated
 	free       Resources
-	version    uint64 // grows whenever free changes
+	version    uint64 // grows whenever free changes or a framework's capabilities do
 	enough     bool   // free meets the cluster's minimum
 	plain      bool   // total is neither reserved, revocable nor shared: all of it may go to anyone
 	shares     bool   // total has shared entries
@@ -128,6 +128,7 @@ func (a *Allocator) RemoveAgent(id mesos.AgentID) {
 	for len(g.holdings) > 0 {
 		last := g.holdings[len(g.holdings)-1]
 		a.release(g, last.client, last.resources)
+		a.collect(last.client)
 	}
 	a.dropFilters(g)
 	a.addTotal(g.total, -1)

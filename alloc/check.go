@@ -36,6 +36,9 @@ func (a *Allocator) Check() error {
 		if int(c.number) != number || c.framework.client(c.role.name) != c || !slices.Contains(c.role.clients, c) {
 			fail("client %s of role %s: not found in its place", c.framework.id, c.role.name)
 		}
+		if !c.subscribed && c.holdings == 0 {
+			fail("client %s of role %s: nothing needs it", c.framework.id, c.role.name)
+		}
 		if c.holdings != holdings[c] || c.filters != filters[c] {
 			fail("client %s of role %s: %d holdings and %d filters, not %d and %d",
 				c.framework.id, c.role.name, holdings[c], filters[c], c.holdings, c.filters)

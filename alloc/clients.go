@@ -14,6 +14,11 @@ type framework struct {
 	active  bool // connected
 	clients []*client
 
+	capabilities
+}
+
+// capabilities are those of a framework that decide what it may be offered.
+type capabilities struct {
 	gpu        bool
 	shared     bool
 	revocable  bool
@@ -183,11 +188,19 @@ func (a *Allocator) UpdateFramework(spec Framework) {
 
 // configure applies spec and reports whether a client became active.
 func (a *Allocator) configure(f *framework, spec Framework) bool {
-	f.gpu = spec.Capabilities[v1.FrameworkInfo_Capability_GPU_RESOURCES]
-	f.shared = spec.Capabilities[v1.FrameworkInfo_Capability_SHARED_RESOURCES]
-	f.revocable = spec.Capabilities[v1.FrameworkInfo_Capability_REVOCABLE_RESOURCES]
-	f.refinement = spec.Capabilities[v1.FrameworkInfo_Capability_RESERVATION_REFINEMENT]
-	f.regions = spec.Capabilities[v1.FrameworkInfo_Capability_REGION_AWARE]
+	before := f.capabilities
+	f.capabilities = capabilities{
+		gpu:        spec.Capabilities[v1.FrameworkInfo_Capability_GPU_RESOURCES],
+		shared:     spec.Capabilities[v1.FrameworkInfo_Capability_SHARED_RESOURCES],
+		revocable:  spec.Capabilities[v1.FrameworkInfo_Capability_REVOCABLE_RESOURCES],
+		refinement: spec.Capabilities[v1.FrameworkInfo_Capability_RESERVATION_REFINEMENT],
+		regions:    spec.Capabilities[v1.FrameworkInfo_Capability_REGION_AWARE],
+	}
+	if f.capabilities != before {
+		for _, g := range a.agentList {
+			g.version++ // what filters were found to block depends on capabilities
+		}
+	}
 	activated := false
 	for _, name := range spec.Roles {
 		c := a.ensureClient(f, name)

@@ -1,6 +1,8 @@
 package alloc
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	v1 "clusterd/node/mesos/v1"
@@ -32,6 +34,7 @@ func (a *Allocator) Allocate(now time.Time) []Allocation {
 	case a.pendingAll:
 		a.selectAgents(a.agentList)
 	case len(a.pending) > 0:
+		slices.SortFunc(a.pending, func(x, y *agent) int { return cmp.Compare(x.index, y.index) })
 		a.selectAgents(a.pending)
 	default:
 		return nil
@@ -108,7 +111,7 @@ func (a *Allocator) offer(g *agent, out []Allocation) []Allocation {
 			if !c.active || s.blocked[c.number] == s.stamp || !a.offerable(g, c) {
 				continue
 			}
-			resources := a.candidate(g, c).Allocate(r.name)
+			resources := a.candidate(g, c)
 			out = append(out, Allocation{c.framework.id, r.name, g.id, resources})
 			a.charge(g, c, resources)
 			for _, e := range resources.entries {
@@ -146,9 +149,9 @@ func (a *Allocator) offerable(g *agent, c *client) bool {
 	return meets(needs, g.free, func(e *Entry) bool { return a.mayOffer(e, c) })
 }
 
-// candidate returns what the client is offered of what is free: first what
-// quota never cuts (reserved, revocable and unscalar entries), then unreserved
-// scalars, as Mesos orders them (golden 10, 51).
+// candidate returns what the client is offered of what is free, allocated to its
+// role: first what quota never cuts (reserved, revocable and unscalar entries),
+// then unreserved scalars, as Mesos orders them (golden 10, 51).
 func (a *Allocator) candidate(g *agent, c *client) Resources {
 	out := make([]Entry, 0, len(g.free.entries))
 	for _, uncut := range []bool{true, false} {
@@ -156,6 +159,7 @@ func (a *Allocator) candidate(g *agent, c *client) Resources {
 			e := &g.free.entries[i]
 			if e.uncut() == uncut && (g.plain || a.mayOffer(e, c)) {
 				out = append(out, *e)
+				out[len(out)-1].role = c.role.name
 			}
 		}
 	}

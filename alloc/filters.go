@@ -13,7 +13,7 @@ type filter struct {
 	generation uint32
 	end        instant
 	refused    Resources // not allocated
-	blocksAt   uint64    // version of the agent's free resources that it blocks, 0 unknown
+	blocksAt   uint64    // version of the agent at which it was found to block, 0 unknown
 }
 
 // void reports whether the filter was cleared.
@@ -28,25 +28,23 @@ func (a *Allocator) refuse(now instant, g *agent, c *client, refused Resources, 
 	}
 	// One of two filters may be superfluous; that also bounds their number, as
 	// does dropping void ones here: inactive agents are not visited otherwise.
-	kept := g.filters[:0]
-	needed := true
-	for _, f := range g.filters {
-		switch {
-		case f.client != c.number:
-		case f.void(&a.clients):
-			continue
-		case f.end >= end && f.refused.Contains(refused):
-			needed = false
-		case f.end <= end && refused.Contains(f.refused):
-			c.filters--
+	for i := 0; i < len(g.filters); i++ {
+		f := &g.filters[i]
+		if f.client != c.number {
 			continue
 		}
-		kept = append(kept, f)
-	}
-	clear(g.filters[len(kept):])
-	g.filters = kept
-	if !needed {
-		return
+		live := !f.void(&a.clients)
+		if live && f.end >= end && f.refused.Contains(refused) {
+			return
+		}
+		if live && (f.end > end || !refused.Contains(f.refused)) {
+			continue
+		}
+		if live {
+			c.filters--
+		}
+		g.dropFilter(i)
+		i--
 	}
 	c.filters++
 	g.filters = append(g.filters, filter{
@@ -56,6 +54,14 @@ func (a *Allocator) refuse(now instant, g *agent, c *client, refused Resources, 
 		refused:    g.intern(refused),
 	})
 	a.filterEnds.update(g, min(g.filterEnd, end))
+}
+
+// dropFilter removes one filter; their order means nothing.
+func (g *agent) dropFilter(i int) {
+	last := len(g.filters) - 1
+	g.filters[i] = g.filters[last]
+	g.filters[last] = filter{}
+	g.filters = g.filters[:last]
 }
 
 // intern returns resources equal to r that are likely to be there already:
@@ -87,21 +93,20 @@ func (a *Allocator) expireFilters(now instant) {
 	for len(a.filterEnds) > 0 && a.filterEnds[0].filterEnd <= now {
 		g := a.filterEnds[0]
 		end := never
-		kept := g.filters[:0]
-		for _, f := range g.filters {
-			if f.void(&a.clients) {
+		for i := 0; i < len(g.filters); i++ {
+			f := &g.filters[i]
+			live := !f.void(&a.clients)
+			if live && f.end > now {
+				end = min(end, f.end)
 				continue
 			}
-			if f.end <= now {
+			if live {
 				a.clients.list[f.client].filters--
 				a.makeDue(g)
-				continue
 			}
-			end = min(end, f.end)
-			kept = append(kept, f)
+			g.dropFilter(i)
+			i--
 		}
-		clear(g.filters[len(kept):])
-		g.filters = kept
 		a.filterEnds.update(g, end)
 	}
 }
@@ -114,13 +119,10 @@ func (a *Allocator) markBlocked(g *agent) {
 	for len(s.blocked) < len(a.clients.list) {
 		s.blocked = append(s.blocked, 0)
 	}
-	filters := g.filters
-	for i := 0; i < len(filters); i++ {
-		f := &filters[i]
+	for i := 0; i < len(g.filters); i++ {
+		f := &g.filters[i]
 		if f.void(&a.clients) {
-			filters[i] = filters[len(filters)-1]
-			filters[len(filters)-1] = filter{}
-			filters = filters[:len(filters)-1]
+			g.dropFilter(i)
 			i--
 			continue
 		}
@@ -132,12 +134,14 @@ func (a *Allocator) markBlocked(g *agent) {
 		}
 		s.blocked[f.client] = s.stamp
 	}
-	g.filters = filters
 }
 
 // blocks reports whether what the client could be offered holds nothing beyond
 // the refused resources (SCH-134).
 func (a *Allocator) blocks(f *filter, g *agent) bool {
+	if f.refused.same(g.free) {
+		return true
+	}
 	if g.plain {
 		return f.refused.Contains(g.free)
 	}

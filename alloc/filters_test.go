@@ -109,6 +109,19 @@ func TestFilterIsForOneRole(t *testing.T) {
 	c.want(strings.Join(got, ","), "r,s,,")
 }
 
+// SCH-118: a capability that is new makes more offerable than was refused.
+func TestFilterAndNewCapability(t *testing.T) {
+	c := newCluster(t, Options{})
+	c.framework("F", "r")
+	total := resources(t, "cpus:4").Add(protoResources(t, `[{"name":"cpus","type":"SCALAR","scalar":{"value":2},"revocable":{}}]`))
+	c.AddAgent(Agent{ID: "A", Total: total}, nil)
+	c.decline(c.run()[0], time.Hour)
+	c.want(offers(c.run()), "")
+	c.UpdateFramework(Framework{ID: "F", Roles: []string{"r"},
+		Capabilities: map[v1.FrameworkInfo_Capability_Type]bool{v1.FrameworkInfo_Capability_REVOCABLE_RESOURCES: true}})
+	c.want(offers(c.run()), "F: cpus{REV}:2; cpus:4")
+}
+
 // RES-217: filters are checked one by one, never merged.
 func TestFiltersAreNotMerged(t *testing.T) {
 	c := newCluster(t, Options{})

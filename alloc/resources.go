@@ -80,6 +80,9 @@ func (r Resources) Sub(s Resources) Resources {
 // Contains reports whether each entry of s is contained in one entry of r
 // (RES-18). It does not allocate.
 func (r Resources) Contains(s Resources) bool {
+	if r.same(s) {
+		return true
+	}
 	for i := range s.entries {
 		if !r.holds(s.entries, i) {
 			return false
@@ -114,6 +117,11 @@ func (r Resources) holds(wanted []Entry, i int) bool {
 	return need <= 0
 }
 
+// same reports whether both are one value in memory, and so equal.
+func (r Resources) same(s Resources) bool {
+	return len(r.entries) == len(s.entries) && (len(r.entries) == 0 || &r.entries[0] == &s.entries[0])
+}
+
 // Equal reports whether both hold the same, in any order.
 func (r Resources) Equal(s Resources) bool { return r.Contains(s) && s.Contains(r) }
 
@@ -121,6 +129,13 @@ func (r Resources) Equal(s Resources) bool { return r.Contains(s) && s.Contains(
 func (r Resources) Allocate(role string) Resources {
 	if r.Empty() || r.uniform(role) {
 		return r
+	}
+	if r.uniform(r.entries[0].role) { // nothing can merge that did not before
+		out := slices.Clone(r.entries)
+		for i := range out {
+			out[i].role = role
+		}
+		return Resources{out}
 	}
 	out := make([]Entry, 0, len(r.entries))
 	for _, e := range r.entries {
