@@ -21,7 +21,13 @@
 //
 // # Limits
 //
-// A request header has 30 s and 64 KiB, a body 12 MiB (also after decompression) and 60 s for each
-// piece; an answer has 30 s for each piece that the client takes. A connection on which nothing is
-// under way is never closed (SCH-16, EXE-10).
+// A request header has 30 s and 64 KiB, a body 2 minutes and 12 MiB (also after decompression), each
+// piece of an answer 30 s until the client takes it. A connection on which nothing is under way is never
+// closed (SCH-16, EXE-10).
+//
+// # To add an endpoint or a call
+//
+// An endpoint is a line in the table of NewMaster or NewAgent (or of both, in process.go). A call of
+// /api/v1 is a line in stateResponses or stateAnswers and a case beside it; until then it is answered
+// with 501. What the endpoint shows is a field of MasterView or AgentView first.
 package api

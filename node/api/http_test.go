@@ -23,7 +23,7 @@ import (
 
 const subscribeBody = `{"type":"SUBSCRIBE","subscribe":{"framework_info":{"user":"root","name":"x"}}}`
 
-// SCH-20 SCH-21 SCH-22 SCH-24 SCH-26 OPR-19 OPR-20 OPR-21 OPR-22 OPR-23
+// SCH-20 SCH-21 SCH-22 SCH-24 SCH-26 OPR-19 OPR-20 OPR-21 OPR-22 OPR-23 OPR-118 OPR-119
 func TestLeader(t *testing.T) {
 	redirected := []string{
 		"/api/v1", "/api/v1/scheduler", "/master/api/v1/scheduler", "/state", "/master/state?jsonp=x&a=%2F", "/state-summary",

@@ -361,7 +361,7 @@ func TestLargeHeader(t *testing.T) {
 	}
 }
 
-// SCH-292: a state is sent in pieces, and a client that takes none is cut off.
+// SCH-291: a state is sent in pieces, and a client that takes none is cut off.
 func TestStateSlowReader(t *testing.T) {
 	cluster := newTestCluster()
 	cluster.state.view = largeView(t, 2000)
