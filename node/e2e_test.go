@@ -552,3 +552,43 @@ func waitFor(t *testing.T, ok func() bool) {
 		}
 	}
 }
+
+// The example framework finishes with the right count although the node is killed in the middle of it.
+// SCH-94, SCH-274, EXE-147, EXE-153
+func TestPrimes(t *testing.T) {
+	needContainers(t)
+	primes := filepath.Join(t.TempDir(), "primes")
+	if text, err := exec.Command("go", "build", "-o", primes, "clusterd/scripts/examples/primes").CombinedOutput(); err != nil {
+		t.Fatalf("build primes: %v\n%s", err, text)
+	}
+	c := startCluster(t, "--resources", "cpus:4;mem:4096;disk:1000")
+	cmd := exec.Command(primes, "-master", c.master, "-n", "10000000", "-tasks", "20", "-slow", "300ms")
+	var out, errOut bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errOut
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- cmd.Wait() }()
+	finished := func() int {
+		_, body := c.get(c.master, "/metrics/snapshot")
+		var metrics map[string]float64
+		if err := json.Unmarshal([]byte(body), &metrics); err != nil {
+			t.Fatal(err)
+		}
+		return int(metrics["master/tasks_finished"])
+	}
+	waitFor(t, func() bool { return finished() >= 3 })
+	c.kill9()
+	c.start()
+	select {
+	case err := <-ended:
+		if err != nil || !strings.HasPrefix(out.String(), "664579 primes up to 10000000 ") || !strings.Contains(out.String(), "correct") {
+			t.Errorf("primes: %v\n%s%s", err, out.String(), errOut.String())
+		}
+	case <-time.After(2 * patience):
+		_ = cmd.Process.Kill()
+		<-ended
+		t.Fatalf("primes does not end\n%s", errOut.String())
+	}
+}

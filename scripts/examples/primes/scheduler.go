@@ -78,16 +78,11 @@ func (s *scheduler) run(ctx context.Context) (uint64, error) {
 		err := s.session(ctx)
 		switch {
 		case errors.Is(err, errFinished):
-			_ = s.bar.Finish()
+			_ = s.bar.Finish() // only draws
 			fmt.Fprintln(s.log)
-			return s.sum(), s.client.call(ctx, s.simple("TEARDOWN"))
+			return s.sum(), nil
 		case ctx.Err() != nil:
-			if s.id != "" { // leave nothing behind
-				bye, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-				defer cancel()
-				err = errors.Join(ctx.Err(), s.client.call(bye, s.simple("TEARDOWN")))
-			}
-			return 0, err
+			return 0, errors.New("interrupted")
 		}
 		var fatal *fatalError
 		if errors.As(err, &fatal) {
@@ -136,14 +131,23 @@ func (s *scheduler) session(ctx context.Context) error {
 		call["framework_id"] = info.ID
 	}
 	call["subscribe"] = map[string]any{"framework_info": info}
-	ctx, cancel := context.WithCancel(ctx)
+	// The stream outlives ctx for a moment: only a subscribed framework may be torn down.
+	stream, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
+	defer context.AfterFunc(ctx, func() {
+		defer cancel()
+		bye, done := context.WithTimeout(stream, 2*time.Second)
+		defer done()
+		if err := s.client.call(bye, s.simple("TEARDOWN")); err != nil {
+			fmt.Fprintf(s.log, "\nteardown: %v\n", err)
+		}
+	})()
 	// A master that sends nothing for several heartbeats is gone, whatever TCP thinks.
 	silence := time.AfterFunc(75*time.Second, cancel)
 	defer silence.Stop()
-	return s.client.subscribe(ctx, call, func(record []byte) error {
+	return s.client.subscribe(stream, call, func(record []byte) error {
 		silence.Reset(75 * time.Second)
-		return s.event(ctx, record)
+		return s.event(stream, record)
 	})
 }
 
@@ -319,7 +323,7 @@ func (s *scheduler) update(ctx context.Context, st taskStatus) error {
 		}
 	}
 	if s.left == 0 {
-		return errFinished
+		return errors.Join(errFinished, s.client.call(ctx, s.simple("TEARDOWN")))
 	}
 	return s.wants(ctx)
 }
