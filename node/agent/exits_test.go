@@ -11,13 +11,17 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// EXE-132, EXE-133, EXE-145, EXE-157, EXE-198, SCH-259: what becomes of a live task when its
+// EXE-132, EXE-133, EXE-134, EXE-145, EXE-157, EXE-198, SCH-259: what becomes of a live task when its
 // container ends.
 func TestContainerExit(t *testing.T) {
 	terminatedReason := v1.TaskStatus_REASON_EXECUTOR_TERMINATED.Enum()
 	oom := &Limitation{
 		Reason: v1.TaskStatus_REASON_CONTAINER_LIMITATION_MEMORY, Message: "Memory limit exceeded: Requested: 64MB Maximum Used: 64MB",
 		Resources: []*v1.Resource{scalarResource("mem", 64, "")},
+	}
+	full := &Limitation{
+		Reason: v1.TaskStatus_REASON_CONTAINER_LIMITATION_DISK, Message: "Disk usage (65544KB) exceeds quota (16MB)",
+		Resources: []*v1.Resource{scalarResource("disk", 16, "")},
 	}
 	for _, c := range []struct {
 		name    string
@@ -36,6 +40,7 @@ func TestContainerExit(t *testing.T) {
 		{"command killed, end unknown", false, true, Exit{Status: -1}, v1.TaskState_TASK_KILLED, nil, "Executor terminated"},
 		{"command with a cause", false, false, Exit{Status: -1, Message: "unknown container"}, v1.TaskState_TASK_FAILED, terminatedReason, "Abnormal executor termination: unknown container"},
 		{"command out of memory", false, false, Exit{Status: 9, Limitation: oom}, v1.TaskState_TASK_FAILED, oom.Reason.Enum(), oom.Message},
+		{"command with a full disk", false, false, Exit{Status: 9, Limitation: full}, v1.TaskState_TASK_FAILED, full.Reason.Enum(), full.Message},
 		{"custom exits 0", true, false, Exit{Status: 0}, v1.TaskState_TASK_FAILED, terminatedReason, "Executor terminated"},
 		{"custom exits 5", true, false, Exit{Status: 1280}, v1.TaskState_TASK_FAILED, terminatedReason, "Executor terminated: exited with status 5"},
 		{"custom killed", true, true, Exit{Status: 9}, v1.TaskState_TASK_FAILED, terminatedReason, "Executor terminated: terminated with signal Killed"},

@@ -12,7 +12,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// EXE-28, EXE-137, EXE-138, SCH-216 to SCH-218: KILL in every phase of a task's life. Each row
+// EXE-28, EXE-137, EXE-138, SCH-216, SCH-217, SCH-218: KILL in every phase of a task's life. Each row
 // brings a task into one phase; what is not listed for it must not happen.
 func TestKillInEveryPhase(t *testing.T) {
 	f := frameworkInfo(true, partitionAware)
@@ -150,7 +150,7 @@ func TestKillIsRemembered(t *testing.T) {
 	check(r.subscribe("t1", 3, nil))
 }
 
-// EXE-143 to EXE-145, EXE-65, SCH-219
+// EXE-143, EXE-144, EXE-145, SCH-219
 func TestShutdownExecutor(t *testing.T) {
 	task := customTask("t1", "e1")
 	task.Executor.ShutdownGracePeriod = &v1.DurationInfo{Nanoseconds: proto.Int64(2e9)}

@@ -15,7 +15,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// EXE-149, EXE-52, EXE-54, EXE-176: the task is on disk before its container is launched.
+// EXE-149, EXE-52, EXE-54, EXE-176, EXE-179: the task is on disk before its container is launched.
 func TestLaunchCommandTask(t *testing.T) {
 	r := newRig(t)
 	r.hold = true
@@ -33,6 +33,9 @@ func TestLaunchCommandTask(t *testing.T) {
 		}
 	}
 	spec := one[Launch](t, r.commit()).Spec
+	if _, err := mesos.ParseUUID(string(spec.ID)); err != nil {
+		t.Errorf("container id %s: %v", spec.ID, err)
+	}
 	if want := "/work/slaves/S0/frameworks/F/executors/t1/runs/" + string(spec.ID); spec.Directory != want {
 		t.Errorf("sandbox %s, want %s", spec.Directory, want)
 	}
@@ -212,7 +215,7 @@ func TestLimits(t *testing.T) {
 		for _, l := range c.limits {
 			task := customTask("t", "e")
 			task.Limits = l
-			e.tasks = append(e.tasks, &task1(task).task)
+			e.tasks = append(e.tasks, task1(task))
 		}
 		if got := r.a.limits(e); got != c.want {
 			t.Errorf("%s: %+v, want %+v", c.name, got, c.want)
@@ -220,11 +223,10 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-type taskBox struct{ task task }
-
-func task1(info *v1.TaskInfo) *taskBox {
+// task1 is a task that stands alone.
+func task1(info *v1.TaskInfo) *task {
 	f := &framework{id: "F", info: frameworkInfo(false)}
-	return &taskBox{task{f: f, info: info, view: viewOf(f, info.Executor, info, false)}}
+	return &task{f: f, info: info, view: viewOf(f, info.Executor, info, false)}
 }
 
 // EXE-25, EXE-26, EXE-31, EXE-141: one container, tasks in order of acceptance, each only after the
@@ -233,11 +235,8 @@ func TestCustomExecutorTakesMoreTasks(t *testing.T) {
 	r := newRig(t)
 	f := frameworkInfo(true)
 	spec := one[Launch](t, r.run(f, customTask("t1", "e1"), customTask("t2", "e1"))).Spec
-	if want := (Limits{CPUs: 600, MemBytes: 64 << 20, MemLimitBytes: 64 << 20}); spec.Limits != want {
-		// The second task of the frame is accepted after the first one's launch was settled.
-		if want.CPUs += 500; spec.Limits.CPUs != want.CPUs {
-			t.Fatalf("limits %+v", spec.Limits)
-		}
+	if want := (Limits{CPUs: 1100, MemBytes: 96 << 20, MemLimitBytes: 96 << 20}); spec.Limits != want {
+		t.Fatalf("limits %+v, want %+v", spec.Limits, want)
 	}
 	r.run(f, customTask("t3", "e1"))
 	effects := r.step(ContainerLaunched{ID: spec.ID, Pid: 7})

@@ -126,6 +126,11 @@ func (a *Agent) recoverExecutor(e *executor, state ContainerState, found, reboot
 			a.emit(Forget{ID: e.container})
 		}
 		a.completeTasks(e)
+	case found && state.Exit != nil && state.Exit.Status < 0 && state.Exit.Limitation == nil && !rebooted && !e.sighted():
+		// It died with the agent while it was being launched: nothing has run in it.
+		a.emit(Forget{ID: e.container})
+		a.renew(e)
+		a.relaunch(e)
 	case found && state.Exit != nil:
 		e.launching = true
 		a.exited(e, *state.Exit)
@@ -133,16 +138,31 @@ func (a *Agent) recoverExecutor(e *executor, state ContainerState, found, reboot
 		a.awaitExecutor(e, state.Pid)
 	case !rebooted && !e.sighted():
 		// The agent died between the checkpoint and the launch: the container never was.
-		for _, t := range e.tasks {
-			t.unsure = false
-		}
-		a.reclaim(e)
-		a.durably(e.f, func() { a.launch(e) })
+		a.relaunch(e)
 	default:
 		e.launching = found
 		a.exited(e, unknownContainer)
 	}
 	a.completeTasks(e)
+}
+
+// relaunch does the launch that an agent before this one had only stored.
+func (a *Agent) relaunch(e *executor) {
+	for _, t := range e.tasks {
+		t.unsure = false
+	}
+	a.reclaim(e)
+	a.durably(e.f, func() { a.launch(e) })
+}
+
+// renew gives an executor another container in the place of one that came to nothing.
+func (a *Agent) renew(e *executor) {
+	a.schedule(e.directory)
+	delete(a.containers, e.container)
+	e.container = mesos.ContainerID(mesos.NewUUID(a.cfg.Rand).String())
+	e.directory = a.sandbox(e)
+	a.containers[e.container] = e
+	a.storeContainer(e)
 }
 
 // sighted says whether anything was ever heard of the executor's container.

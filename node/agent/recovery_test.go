@@ -72,7 +72,7 @@ func TestReregistrationTimeout(t *testing.T) {
 	one[Destroy](t, r.after(15*time.Second))
 }
 
-// EXE-157, EXE-41: what ended while the agent was away is reported with its true status.
+// EXE-157: what ended while the agent was away is reported with its true status.
 func TestEndedMeanwhile(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -127,6 +127,19 @@ func TestLaunchIsDoneOnce(t *testing.T) {
 	effects = append(effects, r.register()...)
 	expectStatus(t, effects, "t1", v1.TaskState_TASK_FAILED, v1.TaskStatus_REASON_EXECUTOR_TERMINATED.Enum(),
 		"Abnormal executor termination: unknown container")
+}
+
+// A container that died while it was being launched ran nothing: another one is launched.
+func TestHalfLaunched(t *testing.T) {
+	r := newRig(t)
+	first := one[Launch](t, r.run(frameworkInfo(true), commandTask("t1", "x"))).Spec
+	effects := r.crash(map[mesos.ContainerID]ContainerState{first.ID: {Exit: &Exit{Status: -1}}})
+	if f := one[Forget](t, effects); f.ID != first.ID {
+		t.Errorf("forgot %v", f)
+	}
+	if again := one[Launch](t, effects).Spec; again.ID == first.ID || again.Directory == first.Directory {
+		t.Errorf("launched %s again", renderSpec(again))
+	}
 }
 
 // EXE-160: after a reboot nothing runs; the id stays, and the next restart is an ordinary one.

@@ -17,7 +17,6 @@ import (
 	"clusterd/node/mesos/v1executor"
 	"clusterd/node/mesos/wire"
 
-	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
@@ -256,7 +255,7 @@ func (p *player) frame(data json.RawMessage) *wire.ToAgent {
 			p.t.Fatalf("no such frame: %s", name)
 		}
 		part := m.ProtoReflect().NewField(field)
-		if err := mesos.UnmarshalJSON(content, part.Message().Interface().(proto.Message)); err != nil {
+		if err := mesos.UnmarshalJSON(content, part.Message().Interface()); err != nil {
 			p.t.Fatalf("%s: %v", content, err)
 		}
 		m.ProtoReflect().Set(field, part)

@@ -128,9 +128,13 @@ func (w *world) crash() {
 		c := w.containers[id]
 		c.connected = false
 		if c.launching {
-			if c.launching = false; w.rng.IntN(2) == 0 {
+			c.launching = false
+			switch w.rng.IntN(3) {
+			case 0:
 				delete(w.containers, id)
-			} else {
+			case 1:
+				c.exit = &Exit{Status: -1}
+			default:
 				c.alive = true
 			}
 		}

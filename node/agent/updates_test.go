@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// EXE-22, EXE-29, EXE-172, SCH-221 to SCH-223: stored, then confirmed, then forwarded, complete.
+// EXE-22, EXE-29, EXE-172, SCH-221, SCH-222, SCH-223: stored, then confirmed, then forwarded, complete.
 func TestUpdateIsStoredFirst(t *testing.T) {
 	r := newRig(t)
 	spec := r.start(frameworkInfo(true), "t1", 1, commandTask("t1", "x"))
@@ -288,5 +288,16 @@ func TestAcknowledgedUpdatesAreBounded(t *testing.T) {
 	}
 	if n := len(r.kv); n > maxAcknowledged+10 {
 		t.Errorf("%d keys are stored", n)
+	}
+}
+
+// EXE-123: updates of the agent's own are retried like those of executors.
+func TestAgentUpdateIsRetried(t *testing.T) {
+	r := newRig(t)
+	r.run(frameworkInfo(true), commandTask("t1", "x"))
+	first := forwarded(r.kill("t1", nil))
+	again := forwarded(r.after(10 * time.Second))
+	if len(first) != 1 || len(again) != 1 || !proto.Equal(first[0], again[0]) || first[0].GetSource() != v1.TaskStatus_SOURCE_AGENT {
+		t.Fatalf("first %v, again %v", first, again)
 	}
 }
