@@ -1,8 +1,7 @@
 package master
 
 import (
-	"net"
-	"strconv"
+	"net/netip"
 	"time"
 
 	"clusterd/alloc"
@@ -346,13 +345,11 @@ func removeAgentOp(id mesos.AgentID) *registry.Op {
 
 // host is an address without its port.
 func host(address string) string {
-	if h, _, err := net.SplitHostPort(address); err == nil {
-		return h
+	if a, err := netip.ParseAddrPort(address); err == nil {
+		return a.Addr().String()
 	}
 	return address
 }
-
-func itoa(n int64) string { return strconv.FormatInt(n, 10) }
 
 // allocatorAgent is the agent as the allocator wants it.
 func (a *agent) allocatorAgent() alloc.Agent {

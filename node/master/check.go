@@ -10,8 +10,8 @@ import (
 	v1 "clusterd/node/mesos/v1"
 )
 
-// Check looks for broken invariants and names all it finds: what is used and offered on an agent
-// fits into its total and is what its tasks, executors and offers hold; no offer outlives its agent
+// Check looks for broken invariants and names all it finds: free (by the allocator), used and offered
+// make the total of each agent, and are what its tasks, executors and offers hold; no offer outlives its agent
 // or framework; a terminal task holds nothing; every list agrees with its counterparts.
 //
 // It is for tests and simulations: it walks everything.
@@ -37,7 +37,7 @@ func (m *Master) Check() error {
 			report("connection %d belongs to no connected agent", id)
 		}
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, m.alloc.Check())...)
 }
 
 func (m *Master) checkFramework(f *framework, report func(string, ...any)) {
@@ -127,8 +127,12 @@ func (m *Master) checkAgent(a *agent, report func(string, ...any)) {
 	if !a.used.Equal(used) || !a.offered.Equal(offered) {
 		report("agent %s: used %s and offered %s, but its tasks and offers hold %s and %s", a.id, a.used, a.offered, used, offered)
 	}
-	if !a.total.Contains(used.Add(offered).Unallocate()) {
+	held := used.Add(offered).Unallocate()
+	if !a.total.Contains(held) {
 		report("agent %s: used %s and offered %s do not fit into %s", a.id, used, offered, a.total)
+	}
+	if free := m.alloc.Free(a.id); !free.Add(held).Equal(a.total.Unallocate()) {
+		report("agent %s: free %s, used %s and offered %s do not make %s", a.id, free, used, offered, a.total)
 	}
 	if a.active && !a.connected() {
 		report("agent %s is active and not connected", a.id)

@@ -462,3 +462,26 @@ func compact(m proto.Message) string {
 	}
 	return string(data)
 }
+
+func newFrame() *wire.FromAgent { return &wire.FromAgent{} }
+
+// withFramework is a call of a framework, of the given JSON.
+func (h *harness) withFramework(id mesos.FrameworkID, text string) *v1scheduler.Call {
+	h.t.Helper()
+	call := parse(h.t, text, &v1scheduler.Call{})
+	call.FrameworkId = id.Proto()
+	return call
+}
+
+// commitAll commits what the master has proposed, without the bookkeeping of step.
+func (h *harness) commitAll() {
+	h.t.Helper()
+	for len(h.m.proposals) > 0 {
+		op := h.m.proposals[0].op
+		result, err := h.registry.Apply(h.registry.Index()+1, op)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		h.m.Step(h.now, Committed{Op: op, Result: result})
+	}
+}

@@ -60,7 +60,6 @@ func newCounters() counters {
 			c.byName["master/operations/"+op+"/"+state] = 0
 		}
 	}
-	c.byName["allocator/mesos/allocation_runs"] = 0
 	return c
 }
 
@@ -135,34 +134,25 @@ func (m *Master) metrics() map[string]float64 {
 	return out
 }
 
-var gaugeResources = []string{"cpus", "disk", "gpus", "mem"}
+var gaugeResources = [...]string{"cpus", "disk", "gpus", "mem"}
 
 func (m *Master) agentMetrics(out map[string]float64) {
-	total, used, offered := alloc.Quantities{}, alloc.Quantities{}, alloc.Quantities{}
-	revocableTotal, revocableUsed := alloc.Quantities{}, alloc.Quantities{}
+	var total, used, revocableTotal, revocableUsed [len(gaugeResources)]int64
 	connected, active := 0, 0
 	for a := range m.agents.values() {
-		if a.connected() {
-			connected++
-		}
-		if a.active {
-			active++
-		}
-		for _, name := range gaugeResources {
-			total[name] += a.total.NonRevocable().Scalar(name)
-			used[name] += a.used.NonRevocable().Scalar(name)
-			offered[name] += a.offered.Scalar(name)
-			revocableTotal[name] += a.total.Revocable().Scalar(name)
-			revocableUsed[name] += a.used.Revocable().Scalar(name)
+		connected += toInt(a.connected())
+		active += toInt(a.active)
+		v := m.agentView(a)
+		for i := range gaugeResources {
+			total[i] += v.total[i]
+			used[i] += v.used[i]
+			revocableTotal[i] += v.revocableTotal[i]
+			revocableUsed[i] += v.revocableUsed[i]
 		}
 	}
-	for _, name := range gaugeResources {
-		setShare(out, "master/"+name, used[name], total[name])
-		setShare(out, "master/"+name+"_revocable", revocableUsed[name], revocableTotal[name])
-		if total[name] > 0 {
-			out["allocator/mesos/resources/"+name+"/total"] = float64(total[name]) / 1000
-			out["allocator/mesos/resources/"+name+"/offered_or_allocated"] = float64(used[name]+offered[name]) / 1000
-		}
+	for i, name := range gaugeResources {
+		setShare(out, "master/"+name, used[i], total[i])
+		setShare(out, "master/"+name+"_revocable", revocableUsed[i], revocableTotal[i])
 	}
 	out["master/slaves_connected"] = float64(connected)
 	out["master/slaves_disconnected"] = float64(m.agents.len() - connected)
@@ -214,12 +204,8 @@ func (m *Master) taskMetrics(out map[string]float64) {
 func (m *Master) frameworkMetrics(out map[string]float64) {
 	connected, active := 0, 0
 	for f := range m.frameworks.values() {
-		if f.connected() {
-			connected++
-		}
-		if f.active {
-			active++
-		}
+		connected += toInt(f.connected())
+		active += toInt(f.active)
 		if m.cfg.PublishPerFrameworkMetrics {
 			f.publish(out)
 		}
@@ -237,7 +223,7 @@ func (f *framework) publish(out map[string]float64) {
 	out[c.prefix+"subscribed"] = toFloat(f.connected())
 	for _, r := range f.roles {
 		_, suppressed := f.suppressed[r]
-		out[c.prefix+"roles/"+url.PathEscape(r)+"/suppressed"] = toFloat(suppressed)
+		out[c.prefix+"roles/"+r+"/suppressed"] = toFloat(suppressed)
 	}
 	calls, events, operations := uint64(0), uint64(0), uint64(0)
 	for number := range v1scheduler.Call_Type_name {
@@ -268,32 +254,44 @@ func (f *framework) publish(out map[string]float64) {
 	out[c.prefix+"offers/rescinded"] = float64(c.offersRescinded)
 }
 
-func toFloat(b bool) float64 {
+func toInt(b bool) int {
 	if b {
 		return 1
 	}
 	return 0
 }
 
-// allocatorMetrics are the allocator's gauges that follow from offers and tasks.
+func toFloat(b bool) float64 { return float64(toInt(b)) }
+
+// allocatorMetrics are the gauges of the allocator and what roles consume.
 func (m *Master) allocatorMetrics(out map[string]float64) {
+	const prefix = "allocator/mesos/"
+	stats := m.alloc.Stats()
+	out[prefix+"allocation_runs"] = float64(stats.Runs)
+	for name, n := range stats.Total {
+		out[prefix+"resources/"+name+"/total"] = float64(n) / 1000
+		out[prefix+"resources/"+name+"/offered_or_allocated"] = float64(stats.Allocated[name]) / 1000
+	}
+	for role, share := range stats.Shares {
+		out[prefix+"roles/"+role+"/shares/dominant"] = share
+		out[prefix+"offer_filters/roles/"+role+"/active"] = float64(stats.Filters[role])
+	}
 	consumed := make(map[string]alloc.Quantities)
 	for a := range m.agents.values() {
-		for _, e := range a.used.Entries() {
-			if e.Type() != v1.Value_SCALAR {
-				continue
+		for role, quantities := range m.agentView(a).consumed {
+			if consumed[role] == nil {
+				consumed[role] = make(alloc.Quantities)
 			}
-			for _, role := range rolePath(e.Role()) {
-				if consumed[role] == nil {
-					consumed[role] = alloc.Quantities{}
-				}
-				consumed[role][e.Name()] += e.Milli()
+			for name, n := range quantities {
+				consumed[role][name] += n
 			}
 		}
 	}
 	for role, quantities := range consumed {
-		for name, n := range quantities {
-			out["allocator/mesos/quota/roles/"+role+"/resources/"+name+"/consumed"] = float64(n) / 1000
+		for _, path := range rolePath(role) {
+			for name, n := range quantities {
+				out[prefix+"quota/roles/"+path+"/resources/"+name+"/consumed"] += float64(n) / 1000
+			}
 		}
 	}
 }

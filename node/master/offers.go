@@ -2,7 +2,8 @@ package master
 
 import (
 	"math"
-	"net"
+	"strconv"
+	"strings"
 	"time"
 
 	"clusterd/alloc"
@@ -35,7 +36,6 @@ func (m *Master) allocate() {
 	if at, ok := m.alloc.Deadline(); !ok || at.After(m.now) {
 		return
 	}
-	m.counters.add("allocator/mesos/allocation_runs")
 	var order []*framework
 	batches := make(map[*framework][]*v1.Offer)
 	for _, allocation := range m.alloc.Allocate(m.now) {
@@ -224,5 +224,9 @@ func (a *agent) url() *v1.URL {
 
 // pid is the agent's address as Mesos writes it.
 func (a *agent) pid() string {
-	return "slave(1)@" + net.JoinHostPort(a.ip, itoa(int64(a.info.GetPort())))
+	ip := a.ip
+	if strings.Contains(ip, ":") {
+		ip = "[" + ip + "]"
+	}
+	return "slave(1)@" + ip + ":" + strconv.Itoa(int(a.info.GetPort()))
 }

@@ -193,7 +193,7 @@ func (a *simAgent) register(t testing.TB) *wire.FromAgent {
 		}
 		if e := task.info.GetExecutor(); e != nil {
 			report.ExecutorId = e.ExecutorId
-			if !slices.ContainsFunc(reg.Executors, func(x *v1.ExecutorInfo) bool { return proto.Equal(x, e) }) {
+			if !mesos.Terminal(task.state) && !slices.ContainsFunc(reg.Executors, func(x *v1.ExecutorInfo) bool { return proto.Equal(x, e) }) {
 				reg.Executors = append(reg.Executors, e)
 			}
 		}
@@ -287,6 +287,11 @@ func (s *simulation) progress() {
 		return
 	}
 	if e := t.info.GetExecutor(); e != nil && s.rand.IntN(8) == 0 {
+		for _, other := range a.tasks { // an executor takes its tasks with it
+			if other.framework == t.framework && other.info.GetExecutor() != nil && !mesos.Terminal(other.state) {
+				other.state, other.uuid = v1.TaskState_TASK_FAILED, uuid(byte(s.rand.IntN(255)+1))
+			}
+		}
 		s.do(FromAgent{Conn: a.conn, Message: &wire.FromAgent{Message: &wire.FromAgent_ExecutorExited{ExecutorExited: &wire.ExecutorExited{
 			FrameworkId: t.framework.Proto(), ExecutorId: e.ExecutorId, Status: proto.Int32(9),
 		}}}})

@@ -351,6 +351,9 @@ func (m *Master) follow(t *task, p *v1.Task) {
 	if len(report.GetStatuses()) < len(t.proto.GetStatuses()) {
 		report.Statuses = t.proto.GetStatuses()
 	}
+	if report.StatusUpdateState == nil {
+		report.StatusUpdateState, report.StatusUpdateUuid = t.proto.StatusUpdateState, t.proto.StatusUpdateUuid
+	}
 	if t.state != p.GetState() {
 		var last *v1.TaskStatus
 		if n := len(report.GetStatuses()); n > 0 {

@@ -45,6 +45,8 @@ type executor struct {
 	agent     *agent
 	info      *v1.ExecutorInfo // never changed
 	resources alloc.Resources
+	// ended says that the agent reported its end while it had tasks on the way that start it anew.
+	ended bool
 }
 
 func (e *executor) key() executorKey { return executorKey{e.framework.id, e.agent.id, e.id} }
@@ -139,7 +141,8 @@ func (m *Master) transition(t *task, to v1.TaskState, status *v1.TaskStatus) boo
 	if !mayFollow(t.state, to) {
 		return false
 	}
-	t.framework.states[t.state]--
+	from := t.state
+	t.framework.states[from]--
 	t.framework.states[to]++
 	t.state = to
 	p := copyTask(t.proto)
@@ -153,8 +156,36 @@ func (m *Master) transition(t *task, to v1.TaskState, status *v1.TaskStatus) boo
 		t.holds = false
 		m.release(t.framework, t.agent, t.resources)
 	}
+	m.settleExecutor(t, from)
 	m.changed(t.framework, t.agent)
 	return true
+}
+
+// settleExecutor decides about an executor whose end was reported while tasks were on the way to it:
+// it lives again when one of them moves on, and is gone when all have ended.
+func (m *Master) settleExecutor(t *task, from v1.TaskState) {
+	if t.agent == nil || t.proto.ExecutorId == nil {
+		return
+	}
+	e, ok := t.agent.executors.get(executorKey{t.framework.id, t.agent.id, mesos.ExecutorID(t.proto.GetExecutorId().GetValue())})
+	switch {
+	case !ok || !e.ended:
+	case !mesos.Terminal(t.state):
+		e.ended = e.ended && from != v1.TaskState_TASK_STAGING
+	case !e.awaited():
+		m.removeExecutor(e)
+	}
+}
+
+// awaited reports whether tasks are on the way to the executor.
+func (e *executor) awaited() bool {
+	for t := range e.agent.tasks.values() {
+		if t.framework == e.framework && t.state == v1.TaskState_TASK_STAGING &&
+			t.proto.GetExecutorId().GetValue() == string(e.id) {
+			return true
+		}
+	}
+	return false
 }
 
 // withStatus is the history with one more status: the newest of each run of equal states, without

@@ -150,6 +150,8 @@ func (m *Master) executorExited(a *agent, x *wire.ExecutorExited) {
 	if !ok {
 		return // its framework has ended, or it was never known
 	}
-	m.removeExecutor(e)
+	if e.ended = e.awaited(); !e.ended {
+		m.removeExecutor(e)
+	}
 	m.send(e.framework, failureEvent(a.id, x.GetExecutorId(), x.Status))
 }

@@ -460,3 +460,110 @@ func (m *Master) offersOfRole(role string) int {
 	}
 	return n
 }
+
+// A task that is on the way to an executor that ends meanwhile starts it anew: what the executor uses
+// stays charged until that task has ended, too.
+func TestExecutorEndsWithTaskOnTheWay(t *testing.T) {
+	for _, starts := range []bool{true, false} {
+		h, a, id := running(t, aware("f"))
+		h.launch(1, offersIn(h.take(1))[0], 0, taskJSON("p-1", a, 1, customExecutor))
+		h.update(1, id, "p-1", "TASK_RUNNING", 1)
+		h.wait(time.Second)
+		h.launch(1, offersIn(h.take(1))[0], 0, taskJSON("p-2", a, 1, customExecutor))
+		h.agent(1, `{"executor_exited":{"framework_id":{"value":"m-0000"},"executor_id":{"value":"ex"},"status":0}}`)
+		h.update(1, id, "p-1", "TASK_FAILED", 2)
+		if got := h.m.mustAgent(a).used.Scalar("cpus"); got != 1100 {
+			t.Fatalf("%d thousandths of a cpu used", got)
+		}
+		if starts {
+			h.update(1, id, "p-2", "TASK_RUNNING", 3)
+			h.update(1, id, "p-2", "TASK_FINISHED", 4)
+			if got := h.m.mustAgent(a).used.Scalar("cpus"); got != 100 {
+				t.Fatalf("%d thousandths of a cpu used by the new executor", got)
+			}
+			h.agent(1, `{"executor_exited":{"framework_id":{"value":"m-0000"},"executor_id":{"value":"ex"},"status":0}}`)
+		} else {
+			h.update(1, id, "p-2", "TASK_FAILED", 3)
+		}
+		if !h.m.mustAgent(a).used.Empty() {
+			t.Fatalf("still used: %s", h.m.mustAgent(a).used)
+		}
+	}
+}
+
+// A task whose id was used again elsewhere comes back: it is killed there, and what its agent says of
+// it does not reach the framework.
+func TestTaskIDUsedElsewhere(t *testing.T) {
+	info := aware("f")
+	info.Checkpoint = nil
+	h, _, id := running(t, info, "t1")
+	h.do(AgentDisconnected{Conn: 1})
+	h.take(1)
+	b := h.register(2)
+	h.wait(time.Second)
+	h.launch(1, offersIn(h.take(1))[0], 3600, taskJSON("t1", b, 0.5, command))
+	h.agent(3, reregister(withID(info, id), taskReport("t1", "TASK_RUNNING")))
+	killed := false
+	for _, f := range h.takeFrames(3) {
+		killed = killed || f.GetKillTask().GetTaskId().GetValue() == "t1"
+	}
+	if !killed {
+		t.Fatal("the former task lives on")
+	}
+	h.take(1)
+	h.do(FromAgent{Conn: 3, Message: updateFrame(t, id, "m-S0", "t1", "TASK_KILLED", 9)})
+	for _, e := range h.take(1) {
+		if e.GetUpdate() != nil {
+			t.Fatalf("the framework hears of it: %v", e)
+		}
+	}
+	if frames := h.takeFrames(3); len(frames) != 1 || frames[0].GetAcknowledge() == nil {
+		t.Fatalf("frames: %v", frames)
+	}
+	if tasks := h.view().State.GetTasks.GetTasks(); len(tasks) != 1 || tasks[0].GetAgentId().GetValue() != string(b) {
+		t.Fatalf("tasks: %v", tasks)
+	}
+}
+
+// SCH-124: no resource is in two offers, whatever frameworks and roles are there.
+func TestOffersDoNotOverlap(t *testing.T) {
+	h := newHarness(t, testConfig())
+	for c := ConnID(1); c <= 3; c++ {
+		h.register(c)
+	}
+	for s := StreamID(1); s <= 4; s++ {
+		info := aware("f")
+		info.Roles = []string{"a", "b", "a/c"}
+		h.subscribe(s, info)
+	}
+	h.wait(10 * time.Second)
+	held := make(map[mesos.AgentID]float64)
+	for s := StreamID(1); s <= 4; s++ {
+		for _, o := range offersIn(h.take(s)) {
+			for _, r := range o.GetResources() {
+				if r.GetName() == "cpus" {
+					held[mesos.AgentID(o.GetAgentId().GetValue())] += r.GetScalar().GetValue()
+				}
+			}
+		}
+	}
+	if len(held) != 3 {
+		t.Fatalf("offers of %d agents", len(held))
+	}
+	for a, cpus := range held {
+		if cpus != 4 {
+			t.Errorf("agent %s: %g cpus in offers", a, cpus)
+		}
+	}
+}
+
+// SCH-84 SCH-229 SCH-260: what happens while a framework is away is not kept for it.
+func TestNothingIsQueued(t *testing.T) {
+	h, _, id := running(t, aware("f"), "t1")
+	h.do(StreamClosed{Stream: 1})
+	h.agent(1, `{"executor_message":{"framework_id":{"value":"m-0000"},"executor_id":{"value":"e"},"data":"eA=="}}`)
+	h.agent(1, `{"unregister":{}}`)
+	h.subscribe(2, withID(aware("f"), id))
+	h.wait(time.Second)
+	same(t, "events", brief(h.take(2)), []string{"SUBSCRIBED", "HEARTBEAT"})
+}

@@ -3,6 +3,7 @@ package master
 import (
 	"time"
 
+	"clusterd/alloc"
 	"clusterd/node/mesos"
 	v1 "clusterd/node/mesos/v1"
 	"clusterd/node/mesos/v1master"
@@ -54,6 +55,10 @@ type frameworkView struct {
 // agentView is the part of a view that one agent makes.
 type agentView struct {
 	info *v1master.Response_GetAgents_Agent
+	// Thousandths of the resources of gaugeResources.
+	total, used, revocableTotal, revocableUsed [len(gaugeResources)]int64
+	// consumed is what is used by role and name.
+	consumed map[string]alloc.Quantities
 }
 
 // viewCache is the newest view, good as long as nothing changes, and its slow-moving parts.
@@ -94,7 +99,11 @@ func (m *Master) view() *View {
 	}
 	m.readRegistry()
 	v.Removed, v.Unreachable = m.views.removed, m.views.unreachable
-	tasks := &v1master.Response_GetTasks{}
+	count := 0
+	for f := range m.frameworks.values() {
+		count += f.tasks.len()
+	}
+	tasks := &v1master.Response_GetTasks{Tasks: make([]*v1.Task, 0, count)}
 	executors := &v1master.Response_GetExecutors{}
 	frameworks := &v1master.Response_GetFrameworks{}
 	show := func(f *framework) *v1master.Response_GetFrameworks_Framework {
@@ -168,6 +177,7 @@ func (m *Master) frameworkView(f *framework) *frameworkView {
 			OfferConstraints:   constraints,
 		},
 		completed: append([]*v1.Task(nil), f.completed...),
+		tasks:     make([]*v1.Task, 0, f.tasks.len()),
 	}
 	for o := range f.offers.values() {
 		v.info.Offers = append(v.info.Offers, o.proto)
@@ -205,7 +215,28 @@ func (m *Master) agentView(a *agent) *agentView {
 		OfferedResources:   a.offered.ProtoEndpoint(),
 		Capabilities:       a.capabilities,
 	}}
+	a.view.count(a)
 	return a.view
+}
+
+// count sums up for metrics.
+func (v *agentView) count(a *agent) {
+	for i, name := range gaugeResources {
+		v.total[i] = a.total.NonRevocable().Scalar(name)
+		v.used[i] = a.used.NonRevocable().Scalar(name)
+		v.revocableTotal[i] = a.total.Revocable().Scalar(name)
+		v.revocableUsed[i] = a.used.Revocable().Scalar(name)
+	}
+	v.consumed = make(map[string]alloc.Quantities)
+	for _, e := range a.used.Entries() {
+		if e.Type() != v1.Value_SCALAR {
+			continue
+		}
+		if v.consumed[e.Role()] == nil {
+			v.consumed[e.Role()] = make(alloc.Quantities)
+		}
+		v.consumed[e.Role()][e.Name()] += e.Milli()
+	}
 }
 
 // optionalTime is t, nothing for the zero time.
