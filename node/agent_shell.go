@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"clusterd/isolate"
 	"clusterd/node/agent"
@@ -34,10 +35,11 @@ type agentShell struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	fetches, fetchErrors, destroyErrors atomic.Int64
+
 	mu         sync.Mutex
 	link       *frameConn // the stream to the leading master, nil without one
 	containers map[mesos.ContainerID]*containerRun
-	recovered  bool
 }
 
 // shellConfig is what the shell itself needs of the node's settings.

@@ -130,10 +130,13 @@ func (s *agentShell) create(ctx context.Context, spec agent.LaunchSpec) (*isolat
 				Value: u.GetValue(), Executable: u.GetExecutable(), Extract: u.GetExtract(), Cache: u.GetCache(), OutputFile: u.GetOutputFile(),
 			})
 		}
-		if err := isolate.Fetch(ctx, fetch); err != nil {
+		err := isolate.Fetch(ctx, fetch)
+		if err != nil {
+			s.fetchErrors.Add(1)
 			fmt.Fprintf(stderr, "%v\n", err)
 			return nil, &agent.LaunchFailed{ID: spec.ID, Message: fmt.Sprintf("Failed to fetch all URIs for container '%s': exited with status 1", spec.ID)}
 		}
+		s.fetches.Add(1)
 	}
 	select {
 	case launching <- struct{}{}:
@@ -279,6 +282,7 @@ func (s *agentShell) end(id mesos.ContainerID, c *isolate.Container) {
 		if err == nil || s.ctx.Err() != nil {
 			return
 		}
+		s.destroyErrors.Add(1)
 		s.log.Error("container not destroyed, trying again", "container_id", id, "error", err)
 		select {
 		case <-time.After(wait):

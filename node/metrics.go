@@ -19,6 +19,10 @@ func (n *Node) masterMetrics(ctx context.Context) map[string]float64 {
 		out["master/event_queue_messages"] = waiting
 		out["master/event_queue_dispatches"] = 0
 		out["master/event_queue_http_requests"] = float64(l.shell.front.waiting())
+		// These queues and caches of Mesos do not exist here: the allocator is called by the core itself.
+		for _, name := range []string{"allocator/event_queue_dispatches", "allocator/mesos/event_queue_dispatches", "master/http_cache_hits", "master/operator_event_stream_subscribers"} {
+			out[name] = 0
+		}
 		out["registrar/queued_operations"] = float64(len(l.shell.proposals))
 	}
 	out["master/uptime_secs"] = time.Since(n.started).Seconds()
@@ -61,7 +65,11 @@ func (n *Node) agentMetrics(ctx context.Context) map[string]float64 {
 		maps.Copy(out, v.Metrics)
 	}
 	out["slave/uptime_secs"] = time.Since(n.started).Seconds()
+	out["slave/recovery_time_secs"] = n.recovery.Seconds()
 	out["containerizer/mesos/containers"] = float64(len(n.agent.live()))
+	out["containerizer/mesos/container_destroy_errors"] = float64(n.agent.destroyErrors.Load())
+	out["containerizer/fetcher/task_fetches_succeeded"] = float64(n.agent.fetches.Load())
+	out["containerizer/fetcher/task_fetches_failed"] = float64(n.agent.fetchErrors.Load())
 	systemMetrics(out, n.config.DataDir)
 	return out
 }

@@ -44,7 +44,9 @@ type Node struct {
 	flags   map[string]string
 	log     *slog.Logger
 	started time.Time
-	host    address // as others are told
+	// recovery is how long the agent took to load its checkpoint and find its containers.
+	recovery time.Duration
+	host     address // as others are told
 
 	machine *registry.Machine
 	peer    *raft.Peer
@@ -265,6 +267,7 @@ func (n *Node) startAgent() error {
 		return err
 	}
 	shell := shellConfig{WorkDir: work, SwitchUser: n.config.SwitchUser, FrameworksHome: n.config.FrameworksHome, Files: n.agentFiles}
+	n.recovery = time.Since(n.started)
 	n.agent = newAgentShell(agent.New(cfg, time.Now()), shell, n.store, n.runtime, found, n.log)
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"regexp"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -336,9 +337,13 @@ func (r *runner) done() bool {
 func (r *runner) result() error {
 	code := 0
 	for _, t := range r.tasks {
-		c, explained := exitCode(t.state, t.status.GetMessage())
+		c, explained := exitCode(t.state, t.status.GetReason(), t.status.GetMessage())
 		if !explained && t.ended.Load() && t.status != nil {
-			r.note("task %s ended: %s %s %s", t.id, t.state, t.status.GetReason(), t.status.GetMessage())
+			message, _, _ := strings.Cut(t.status.GetMessage(), "\n") // statistics may follow
+			if t.status.Reason != nil {
+				message = t.status.GetReason().String() + ": " + message
+			}
+			r.note("task %s: %s: %s", t.id, t.state, message)
 		}
 		if code == 0 {
 			code = c
@@ -368,8 +373,8 @@ var (
 )
 
 // exitCode translates the end of a command task. explained is false when the message says more than
-// the number does.
-func exitCode(state v1.TaskState, message string) (code int, explained bool) {
+// the number does. A task that was killed for a limit has the status of a process that got SIGKILL.
+func exitCode(state v1.TaskState, reason v1.TaskStatus_Reason, message string) (code int, explained bool) {
 	if m := exitedText.FindStringSubmatch(message); m != nil {
 		if n, err := strconv.Atoi(m[1]); err == nil && n < 256 {
 			return n, true
@@ -380,10 +385,10 @@ func exitCode(state v1.TaskState, message string) (code int, explained bool) {
 			return 128 + n, true
 		}
 	}
-	switch state {
-	case v1.TaskState_TASK_FINISHED:
+	switch {
+	case state == v1.TaskState_TASK_FINISHED:
 		return 0, true
-	case v1.TaskState_TASK_KILLED:
+	case state == v1.TaskState_TASK_KILLED, reason == v1.TaskStatus_REASON_CONTAINER_LIMITATION_MEMORY:
 		return 128 + int(syscall.SIGKILL), false
 	}
 	return 1, false

@@ -50,17 +50,18 @@ func TestExitCode(t *testing.T) { // EXE-59, EXE-60
 		message   string
 		code      int
 		explained bool
+		reason    v1.TaskStatus_Reason
 	}{
-		{v1.TaskState_TASK_FINISHED, "Command exited with status 0", 0, true},
-		{v1.TaskState_TASK_FAILED, "Command exited with status 3", 3, true},
-		{v1.TaskState_TASK_FAILED, "Command terminated with signal Killed", 137, true},
-		{v1.TaskState_TASK_FAILED, "Command terminated with signal Segmentation fault (core dumped)", 139, true},
-		{v1.TaskState_TASK_KILLED, "Command terminated with signal Terminated", 143, true},
-		{v1.TaskState_TASK_KILLED, "", 137, false},
-		{v1.TaskState_TASK_FAILED, "Memory limit exceeded: Requested: 64MB Maximum Used: 64MB", 1, false},
-		{v1.TaskState_TASK_FAILED, "Command exited with status 300", 1, false},
+		{v1.TaskState_TASK_FINISHED, "Command exited with status 0", 0, true, 0},
+		{v1.TaskState_TASK_FAILED, "Command exited with status 3", 3, true, 0},
+		{v1.TaskState_TASK_FAILED, "Command terminated with signal Killed", 137, true, 0},
+		{v1.TaskState_TASK_FAILED, "Command terminated with signal Segmentation fault (core dumped)", 139, true, 0},
+		{v1.TaskState_TASK_KILLED, "Command terminated with signal Terminated", 143, true, 0},
+		{v1.TaskState_TASK_KILLED, "", 137, false, 0},
+		{v1.TaskState_TASK_FAILED, "Memory limit exceeded: Requested: 64MB Maximum Used: 64MB", 137, false, v1.TaskStatus_REASON_CONTAINER_LIMITATION_MEMORY},
+		{v1.TaskState_TASK_FAILED, "Command exited with status 300", 1, false, 0},
 	} {
-		if code, explained := exitCode(c.state, c.message); code != c.code || explained != c.explained {
+		if code, explained := exitCode(c.state, c.reason, c.message); code != c.code || explained != c.explained {
 			t.Errorf("exitCode(%v, %q) = %d, %v, want %d, %v", c.state, c.message, code, explained, c.code, c.explained)
 		}
 	}
