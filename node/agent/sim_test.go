@@ -597,7 +597,7 @@ func (w *world) finished() bool {
 // Random histories, with crashes, keep the invariants and come to an end (EXE-149, EXE-158,
 // EXE-168, EXE-170, EXE-172, EXE-199, SCH-226).
 func TestRandomHistories(t *testing.T) {
-	seeds := uint64(150)
+	seeds := uint64(100)
 	if testing.Short() {
 		seeds = 30
 	}
@@ -618,8 +618,8 @@ func TestRandomHistories(t *testing.T) {
 // One history is cut at every point: the agent dies there, comes back, and nothing is lost, done
 // twice or out of order (EXE-149, EXE-157, EXE-172).
 func TestCrashAtEveryPoint(t *testing.T) {
-	const length = 250
-	for seed := range uint64(2) {
+	const length = 160
+	for seed := range uint64(1) {
 		for cut := range length {
 			w := newWorld(t, 1000+seed)
 			for step := range length {
