@@ -154,7 +154,7 @@ func ask[T any](b *tab, expression string) T {
 	return v
 }
 
-const stepTimeout = 30 * time.Second
+const stepTimeout = 60 * time.Second
 
 // wait returns when the expression is true. The page itself looks, at each
 // frame: its policy forbids what chromedp's own polling does.
@@ -162,7 +162,8 @@ func (b *tab) wait(expression string) {
 	b.t.Helper()
 	promise := fmt.Sprintf(`new Promise((done) => {
 		const end = Date.now() + %d;
-		const look = () => { if (%s) done(true); else if (Date.now() > end) done(false); else setTimeout(look, 16); };
+		const holds = () => { try { return Boolean(%s); } catch { return false; } }; // what it asks for may not be there yet
+		const look = () => { if (holds()) done(true); else if (Date.now() > end) done(false); else setTimeout(look, 16); };
 		look();
 	})`, waitTimeout.Milliseconds(), expression)
 	if !ask[bool](b, promise) {
@@ -172,7 +173,7 @@ func (b *tab) wait(expression string) {
 	}
 }
 
-const waitTimeout = 15 * time.Second
+const waitTimeout = 30 * time.Second
 
 // waitText returns when the page shows the text.
 func (b *tab) waitText(text string) {

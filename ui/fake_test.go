@@ -18,11 +18,11 @@ type fakeSource struct {
 	state     *State
 	err       error
 	snapshots int
-	files     map[string][]byte           // by agent and path
-	dirs      map[string][]File           // likewise
-	read      map[string]func(int64) byte // generated files
-	sizes     map[string]int64            // of generated files
-	most      int                         // bytes that Read gives at a time; 0: all
+	files     map[string][]byte              // by agent and path
+	dirs      map[string][]File              // likewise
+	read      map[string]func(int64, []byte) // generated files
+	sizes     map[string]int64               // of generated files
+	most      int                            // bytes that Read gives at a time; 0: all
 	kills     []string
 	kill      func(frameworkID, taskID string) error
 	snapshot  func(context.Context) error // called in Snapshot
@@ -31,7 +31,7 @@ type fakeSource struct {
 func newFake() *fakeSource {
 	return &fakeSource{
 		changed: make(chan struct{}, 1), state: &State{TaskCounts: map[string]int64{}},
-		files: map[string][]byte{}, dirs: map[string][]File{}, read: map[string]func(int64) byte{}, sizes: map[string]int64{},
+		files: map[string][]byte{}, dirs: map[string][]File{}, read: map[string]func(int64, []byte){}, sizes: map[string]int64{},
 	}
 }
 
@@ -117,8 +117,8 @@ func (f *fakeSource) Read(_ context.Context, agentID, path string, offset int64,
 			n = 0
 		}
 		out := make([]byte, n)
-		for i := range out {
-			out[i] = gen(offset + int64(i))
+		if n > 0 {
+			gen(offset, out)
 		}
 		return out, size, nil
 	}

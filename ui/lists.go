@@ -341,7 +341,8 @@ func contains(text, word string) bool {
 	return false
 }
 
-func equalFold(text, word string) bool {
+// equalFold compares two texts of the same length.
+func equalFold[T string | []byte](text, word T) bool {
 	for i := range len(word) {
 		if lower(text[i]) != lower(word[i]) {
 			return false
@@ -353,6 +354,13 @@ func equalFold(text, word string) bool {
 func lower(c byte) byte {
 	if 'A' <= c && c <= 'Z' {
 		return c + 'a' - 'A'
+	}
+	return c
+}
+
+func upper(c byte) byte {
+	if 'a' <= c && c <= 'z' {
+		return c - 'a' + 'A'
 	}
 	return c
 }

@@ -255,7 +255,7 @@ func (t *tail) advance(ctx context.Context) (time.Duration, bool) {
 // find looks for the text from the offset on, or before it, where the case of
 // ASCII letters does not matter. A further call ends it.
 func (t *tail) find(ctx context.Context, c tailCall) bool {
-	word := asciiLower([]byte(c.Text))
+	word := []byte(c.Text)
 	told := time.Now()
 	at := c.Offset // everything before it (or, backwards, after it) is searched
 	for {
@@ -271,12 +271,7 @@ func (t *tail) find(ctx context.Context, c tailCall) bool {
 		if err != nil {
 			return t.fail(err)
 		}
-		low := asciiLower(data)
-		i := bytes.Index(low, word)
-		if c.Back {
-			i = bytes.LastIndex(low, word)
-		}
-		if i >= 0 {
+		if i := indexFold(data, word, c.Back); i >= 0 {
 			return t.note(tailNote{Type: "found", Offset: from + int64(i), Length: len(word), Size: size})
 		}
 		// The next piece overlaps by what a match across the border needs.
@@ -299,13 +294,51 @@ func (t *tail) find(ctx context.Context, c tailCall) bool {
 	}
 }
 
-// asciiLower changes the case of ASCII letters only, so that offsets stay.
-func asciiLower(data []byte) []byte {
-	out := make([]byte, len(data))
-	for i, c := range data {
-		out[i] = lower(c)
+// indexFold is bytes.Index or, backwards, bytes.LastIndex, where the case of
+// ASCII letters does not matter. It goes from one place of the word's first
+// letter, small or large, to the next at the speed of the library's assembly:
+// a search may go through gigabytes.
+func indexFold(data, word []byte, back bool) int {
+	if len(word) == 0 || len(word) > len(data) {
+		return -1
 	}
-	return out
+	starts := data[:len(data)-len(word)+1]
+	// next is the place of c at or after (backwards: at or before) from.
+	next := func(c byte, from int) int {
+		if back {
+			return bytes.LastIndexByte(starts[:from+1], c)
+		}
+		i := bytes.IndexByte(starts[from:], c)
+		if i < 0 {
+			return -1
+		}
+		return from + i
+	}
+	step, from := 1, 0
+	if back {
+		step, from = -1, len(starts)-1
+	}
+	small, large := lower(word[0]), upper(word[0])
+	i, j := next(small, from), -1
+	if small != large {
+		j = next(large, from)
+	}
+	for i >= 0 || j >= 0 {
+		at := &i
+		c := small
+		if i < 0 || j >= 0 && (j < i) != back {
+			at, c = &j, large
+		}
+		if equalFold(data[*at:*at+len(word)], word) {
+			return *at
+		}
+		if from = *at + step; from < 0 || from >= len(starts) {
+			*at = -1
+			continue
+		}
+		*at = next(c, from)
+	}
+	return -1
 }
 
 func (t *tail) fail(err error) bool {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net/http"
 	"strings"
 	"testing"
@@ -217,6 +218,28 @@ func TestTailFind(t *testing.T) {
 	})
 }
 
+// The search finds what a slow one finds, first and last.
+func TestIndexFold(t *testing.T) {
+	r := rand.New(rand.NewPCG(5, 6))
+	text := func(n int) []byte {
+		out := make([]byte, n)
+		for i := range out {
+			out[i] = "abAB1"[r.IntN(5)]
+		}
+		return out
+	}
+	for range 20_000 {
+		data, word := text(r.IntN(30)), text(r.IntN(4)+1)
+		low, lowWord := bytes.ToLower(data), bytes.ToLower(word)
+		if got, want := indexFold(data, word, false), bytes.Index(low, lowWord); got != want {
+			t.Fatalf("%s in %s: %d, want %d", word, data, got, want)
+		}
+		if got, want := indexFold(data, word, true), bytes.LastIndex(low, lowWord); got != want {
+			t.Fatalf("%s last in %s: %d, want %d", word, data, got, want)
+		}
+	}
+}
+
 func (b *bench) request(method, path, body string, header map[string]string) (*http.Response, string) {
 	b.t.Helper()
 	client := &http.Client{Transport: &http.Transport{DialContext: b.net.dial, DisableKeepAlives: true}}
@@ -315,15 +338,11 @@ func TestDownloadTar(t *testing.T) {
 func TestDownloadCutOff(t *testing.T) {
 	inBubble(t, func(b *bench) {
 		key := "a:/log"
-		b.source.read[key] = func(int64) byte { return 'x' }
 		b.source.sizes[key] = 5 << 20
-		asked := 0
-		b.source.read[key] = func(at int64) byte {
+		b.source.read[key] = func(at int64, _ []byte) {
 			if at == downloadRead { // asked under the lock of the source
-				asked++
 				b.source.sizes[key] = downloadRead
 			}
-			return 'x'
 		}
 		if _, got := b.request("GET", "/ui/download?agent=a&path=/log", "", nil); !strings.HasPrefix(got, "cut off") {
 			t.Errorf("%d bytes came as the whole file", len(got))

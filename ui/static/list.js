@@ -13,7 +13,8 @@ const TYPING_MS = 200;
 //	ctx       the page's context (stream, query, setQuery)
 //	name      the topic and, in the plural, what the rows are: "tasks"
 //	fixed     query that the user cannot change: {framework: id}
-//	columns   [{name, title, sort, number, priority, cell(row)}]
+//	columns   [{name, title, sort, number, priority, cell(row), full(row)}];
+//	          full is the whole text of a cell that may be cut short
 //	order     the default order: "-started"
 //	filters   [[value, label, group]]: the number of each comes with the data
 //	href(row) where a row leads
@@ -35,7 +36,7 @@ export class List {
     this.tabs = h('div', { class: 'filters', role: 'group', 'aria-label': 'Filter' });
     this.body = h('tbody', { onkeydown: (e) => this.key(e), onclick: (e) => this.click(e) });
     this.headRow = h('tr');
-    this.table = h('table', { class: 'list rows', 'aria-label': this.name }, h('thead', null, this.headRow), this.body);
+    this.table = h('table', { class: `list rows ${this.name}`, 'aria-label': this.name }, h('thead', null, this.headRow), this.body);
     this.note = h('div', { hidden: true });
     this.summary = h('span', { class: 'muted', 'aria-live': 'off' });
     this.before = h('button', { type: 'button', class: 'ghost', 'aria-label': 'Previous page', onclick: () => this.turn(-1) }, icon('prev'));
@@ -129,7 +130,7 @@ export class List {
     }
     entry.body = body;
     entry.el.dataset.href = this.href(data);
-    set(entry.el, this.columns.map((c) => h('td', { class: classes(c), 'data-name': c.title }, c.cell(data))));
+    set(entry.el, this.columns.map((c) => h('td', { class: classes(c), title: c.full && c.full(data) }, c.cell(data))));
     return entry.el;
   }
 
