@@ -168,6 +168,7 @@ func (m *Master) awayAgent(a *agent) {
 			m.removeExecutor(e)
 		}
 	}
+	m.away.put(a.id, a)
 	m.timers.stop(a.away)
 	a.away = m.timers.set(m.now.Add(m.cfg.AgentReregisterTimeout), func() { m.markUnreachable(a.id) }) // SCH-267
 }
@@ -305,6 +306,7 @@ func (m *Master) dropAgent(a *agent) {
 	}
 	m.alloc.RemoveAgent(a.id)
 	m.agents.delete(a.id)
+	m.away.delete(a.id)
 	m.changed(nil, nil)
 }
 

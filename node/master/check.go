@@ -134,7 +134,10 @@ func (m *Master) checkAgent(a *agent, report func(string, ...any)) {
 	if free := m.alloc.Free(a.id); !free.Add(held).Equal(a.total.Unallocate()) {
 		report("agent %s: free %s, used %s and offered %s do not make %s", a.id, free, used, offered, a.total)
 	}
-	if a.active && !a.connected() {
+	if m.away.has(a.id) == a.connected() && !a.leaving {
+		report("agent %s is connected: %t, and listed as away: %t", a.id, a.connected(), m.away.has(a.id))
+	}
+	if a.active && !a.connected() && !a.leaving {
 		report("agent %s is active and not connected", a.id)
 	}
 }

@@ -179,3 +179,22 @@ func TestAgentsThatStayAway(t *testing.T) {
 	h.send(1, `{"type":"RECONCILE","reconcile":{"tasks":[{"task_id":{"value":"t1"},"agent_id":{"value":"m-S0"}}]}}`)
 	same(t, "reconciled", brief(h.take(1)), []string{"UPDATE t1 TASK_UNREACHABLE SOURCE_MASTER REASON_RECONCILIATION: Reconciliation: Task is unreachable"}) // SCH-244 SCH-248
 }
+
+// An agent may report a framework whose own admission is on its way: both are the same one.
+func TestReportedWhileAdmitted(t *testing.T) {
+	h := newHarness(t, testConfig())
+	h.auto = false
+	info := withID(aware("f"), "m-0000")
+	h.subscribe(1, info)
+	h.agent(1, reregister(info, taskReport("t1", "TASK_RUNNING")))
+	for len(h.proposals) > 0 {
+		h.commitNext()
+	}
+	if events := brief(h.take(1)); len(events) < 2 || events[0] != "SUBSCRIBED" {
+		t.Fatalf("events: %v", events)
+	}
+	v := h.view().State
+	if len(v.GetFrameworks.GetFrameworks()) != 1 || len(v.GetTasks.GetTasks()) != 1 || v.GetFrameworks.GetFrameworks()[0].GetRecovered() {
+		t.Fatalf("frameworks: %v", v.GetFrameworks)
+	}
+}

@@ -35,6 +35,7 @@ type Master struct {
 	busyFrameworks map[mesos.FrameworkID][]Event
 
 	agents     ordered[mesos.AgentID, *agent]
+	away       ordered[mesos.AgentID, *agent]          // those of agents that are disconnected
 	recovered  ordered[mesos.AgentID, *recoveredAgent] // in the registry, not yet back
 	conns      map[ConnID]*conn
 	busyAgents map[mesos.AgentID][]FromAgent

@@ -116,8 +116,8 @@ func (m *Master) replaceAddress(reg *wire.Register, by mesos.AgentID) {
 	if reg.GetIp() == "" {
 		return
 	}
-	for a := range m.agents.values() {
-		if !a.connected() && a.ip == reg.GetIp() && a.info.GetPort() == reg.GetAgent().GetPort() {
+	for a := range m.away.values() {
+		if a.ip == reg.GetIp() && a.info.GetPort() == reg.GetAgent().GetPort() {
 			m.removeAgent(a, "agent "+string(by)+" registered at the address of agent "+string(a.id), "registered")
 		}
 	}
@@ -167,6 +167,7 @@ func (m *Master) reconnect(a *agent, c *conn, ev FromAgent, total alloc.Resource
 	}
 	m.timers.stop(a.away)
 	a.away = nil
+	m.away.delete(a.id)
 	if !proto.Equal(a.info, reg.GetAgent()) {
 		a.info = reg.GetAgent()
 		m.propose(updateAgentOp(a.info), func(registry.Result, error) {})

@@ -108,7 +108,12 @@ func (m *Master) admit(info *v1.FrameworkInfo, s *subscription) {
 		case res.Refused != "":
 			m.refuse(c, res.Refused)
 		default:
-			f := m.newFramework(info)
+			f, reported := m.frameworks.get(id)
+			if reported { // by an agent, while the admission was on its way
+				m.takeOver(f, info, s)
+				break
+			}
+			f = m.newFramework(info)
 			f.registered, f.reregistered = m.now, m.now
 			f.counters.call(c.Call.GetType())
 			m.attach(f, s)
