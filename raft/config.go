@@ -48,6 +48,8 @@ type Config struct {
 	KeepEntries uint64
 	// NoSync leaves out all syncing: for tests only, a power cut may destroy the log.
 	NoSync bool
+
+	logBytes uint64 // applied between snapshots at most; 64 MiB but in tests
 }
 
 const (
@@ -140,6 +142,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.KeepEntries == 0 {
 		c.KeepEntries = 5000
+	}
+	if c.logBytes == 0 {
+		c.logBytes = maxLogBytes
 	}
 	if len(faults) > 0 {
 		return c, fmt.Errorf("raft configuration: %w", errors.Join(faults...))

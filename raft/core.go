@@ -68,32 +68,41 @@ type proposal struct {
 	deliver func(index uint64, result any, err error) // must not block
 }
 
-// newCore returns the core of a member whose state machine stands at the snapshot applied.
-func newCore(id uint64, tick time.Duration, storage etcdraft.Storage, applied *raftpb.SnapshotMetadata, logger etcdraft.Logger) (*core, error) {
+// coreConfig is what a core starts from.
+type coreConfig struct {
+	id      uint64
+	tick    time.Duration // how often tick is called
+	storage etcdraft.Storage
+	applied *raftpb.SnapshotMetadata // where the state machine stands
+	pile    uint64                   // bytes that a leader without a quorum takes
+	logger  etcdraft.Logger
+}
+
+func newCore(cfg coreConfig) (*core, error) {
 	node, err := etcdraft.NewRawNode(&etcdraft.Config{
-		ID:                        id,
+		ID:                        cfg.id,
 		ElectionTick:              electionTicks,
 		HeartbeatTick:             heartbeatTicks,
-		Storage:                   storage,
-		Applied:                   applied.GetIndex(),
+		Storage:                   cfg.storage,
+		Applied:                   cfg.applied.GetIndex(),
 		MaxSizePerMsg:             maxMessageBytes,
 		MaxCommittedSizePerReady:  maxApplyBytes,
-		MaxUncommittedEntriesSize: maxUncommittedBytes,
+		MaxUncommittedEntriesSize: cfg.pile,
 		MaxInflightMsgs:           maxInflightMessages,
 		CheckQuorum:               true,
 		PreVote:                   true,
 		StepDownOnRemoval:         true,
 		// A proposal of a peer that does not lead would be appended under a number of the leader.
 		DisableProposalForwarding: true,
-		Logger:                    logger,
+		Logger:                    cfg.logger,
 	})
 	if err != nil {
 		return nil, err
 	}
 	c := &core{
-		id: id, node: node, conf: raftpb.EnsureConfState(applied.GetConfState()),
-		waiting: make(map[proposalKey]*proposal), leaseTime: leaseTicks * tick,
-		applied: applied.GetIndex(), appliedTerm: applied.GetTerm(),
+		id: cfg.id, node: node, conf: raftpb.EnsureConfState(cfg.applied.GetConfState()),
+		waiting: make(map[proposalKey]*proposal), leaseTime: leaseTicks * cfg.tick,
+		applied: cfg.applied.GetIndex(), appliedTerm: cfg.applied.GetTerm(),
 	}
 	c.observe()
 	return c, nil

@@ -31,7 +31,9 @@ func newPure(t *testing.T, machine StateMachine, voters ...uint64) *pure {
 	if err := storage.ApplySnapshot(&raftpb.Snapshot{Metadata: at}); err != nil {
 		t.Fatal(err)
 	}
-	c, err := newCore(1, time.Second, storage, at, protocolLogger{slog.New(slog.DiscardHandler)})
+	c, err := newCore(coreConfig{
+		id: 1, tick: time.Second, storage: storage, applied: at, pile: 10000, logger: protocolLogger{slog.New(slog.DiscardHandler)},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,13 +203,17 @@ func TestProposalNumbersBelongToTheTerm(t *testing.T) {
 func TestBusy(t *testing.T) {
 	p := newPure(t, discard{}, 1, 2)
 	p.lead()
-	data := string(make([]byte, maxProposalBytes))
+	data := string(make([]byte, 900))
 	var got []ending
-	for range maxUncommittedBytes/maxProposalBytes + 2 {
+	for range 20 {
 		p.propose([]*proposal{wish(data, &got)})
 	}
-	if len(got) == 0 || !errors.Is(got[0].err, ErrBusy) {
-		t.Fatalf("endings %v, want %v", got, ErrBusy)
+	if len(got) < 8 || len(got) > 10 || !errors.Is(got[0].err, ErrBusy) {
+		t.Fatalf("endings %v, want %v for what is over 10000 bytes", got, ErrBusy)
+	}
+	p.answer(p.settle()) // a quorum again
+	if len(got) != 20 || got[19].err != nil {
+		t.Errorf("endings %v", got)
 	}
 }
 

@@ -28,9 +28,12 @@ func (p *Peer) run() {
 	} else {
 		p.log.Info("raft peer closed", "peer", p.cfg.ID, "term", p.core.term, "index", p.core.applied)
 	}
-	p.tell(Leadership{Term: p.core.term})
+	p.announced = Leadership{Term: p.core.term}
+	p.publish()
+	p.tell(p.announced)
 	close(p.leadership)
 	close(p.done)
+	p.drain()
 }
 
 // protect runs fn and turns the panic of the protocol library about a broken invariant, or about
@@ -185,7 +188,7 @@ func (p *Peer) install(snap *raftpb.Snapshot, hard *raftpb.HardState) error {
 // beginSnapshot starts to write a snapshot if it is time.
 func (p *Peer) beginSnapshot() error {
 	entries := p.core.applied - p.snapshot
-	if p.writing != nil || entries == 0 || entries < p.cfg.SnapshotEntries && p.grown < maxLogBytes {
+	if p.writing != nil || entries == 0 || entries < p.cfg.SnapshotEntries && p.grown < p.cfg.logBytes {
 		return nil
 	}
 	body, err := p.machine.Snapshot()
@@ -196,7 +199,7 @@ func (p *Peer) beginSnapshot() error {
 		Index: new(p.core.applied), Term: new(p.core.appliedTerm),
 		ConfState: proto.Clone(p.core.conf).(*raftpb.ConfState),
 	}
-	p.keep = min(p.cfg.KeepEntries, entries*maxLogBytes/max(p.grown, 1))
+	p.keep = min(p.cfg.KeepEntries, entries*p.cfg.logBytes/max(p.grown, 1))
 	p.grown = 0
 	p.writing = make(chan error, 1)
 	go func(meta *raftpb.SnapshotMetadata, outcome chan<- error) {
@@ -245,8 +248,8 @@ func (p *Peer) announce() {
 	}
 	if now.Leader != was.Leader || now.Leader && now.Term != was.Term {
 		p.announced = now
+		p.publish() // whoever hears of it sees it in the figures
 		p.tell(now)
-		p.publish()
 	}
 }
 

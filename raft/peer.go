@@ -105,7 +105,11 @@ func start(cfg Config, machine StateMachine, l *log, s storage) (*Peer, error) {
 		}
 	}
 	err := p.protect(func() (err error) {
-		if p.core, err = newCore(cfg.ID, cfg.TickInterval, s, at, protocolLogger{cfg.Logger}); err != nil {
+		p.core, err = newCore(coreConfig{
+			id: cfg.ID, tick: cfg.TickInterval, storage: s, applied: at, pile: maxUncommittedBytes,
+			logger: protocolLogger{cfg.Logger},
+		})
+		if err != nil {
 			return err
 		}
 		if err := p.settle(); err != nil {
@@ -126,15 +130,33 @@ func start(cfg Config, machine StateMachine, l *log, s storage) (*Peer, error) {
 // returns the entry's index and what the state machine returned for it. The package comment says
 // which errors leave the outcome open. A context that ends does not take the proposal back.
 func (p *Peer) Propose(ctx context.Context, data []byte) (index uint64, result any, err error) {
-	if len(data) > maxProposalBytes {
-		return 0, nil, fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooLarge, len(data), maxProposalBytes)
-	}
 	type outcome struct {
 		index  uint64
 		result any
 		err    error
 	}
 	ended := make(chan outcome, 1)
+	err = p.Submit(ctx, data, func(index uint64, result any, err error) { ended <- outcome{index, result, err} })
+	if err != nil {
+		return 0, nil, err
+	}
+	select {
+	case o := <-ended:
+		return o.index, o.result, o.err
+	case <-ctx.Done():
+		return 0, nil, ctx.Err()
+	}
+}
+
+// Submit is [Peer.Propose] without waiting for the outcome: a caller that submits one proposal after
+// the other has them appended in this order, many with one write. It waits while the peer has too
+// many already; an error means that the proposal was not taken. Otherwise ended is called, once,
+// mostly by the loop of the peer: it must not block, nor call the peer. The outcomes of applied
+// proposals come in the order of the log.
+func (p *Peer) Submit(ctx context.Context, data []byte, ended func(index uint64, result any, err error)) error {
+	if len(data) > maxProposalBytes {
+		return fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooLarge, len(data), maxProposalBytes)
+	}
 	begun := time.Now()
 	proposal := &proposal{data: data, deliver: func(index uint64, result any, err error) {
 		if err == nil {
@@ -142,36 +164,41 @@ func (p *Peer) Propose(ctx context.Context, data []byte) (index uint64, result a
 			p.commit.add(time.Since(begun))
 			p.mu.Unlock()
 		}
-		ended <- outcome{index, result, err}
+		ended(index, result, err)
 	}}
 	// A free place in the queue must not hide what is over already.
 	if err := ctx.Err(); err != nil {
-		return 0, nil, err
+		return err
 	}
 	select {
 	case <-p.done:
-		return 0, nil, p.endError()
+		return p.endError()
 	default:
 	}
 	select {
 	case p.proposals <- proposal:
 	case <-ctx.Done():
-		return 0, nil, ctx.Err()
+		return ctx.Err()
 	case <-p.done:
-		return 0, nil, p.endError()
+		return p.endError()
 	}
 	select {
-	case o := <-ended:
-		return o.index, o.result, o.err
-	case <-ctx.Done():
-		return 0, nil, ctx.Err()
 	case <-p.done:
-		// The loop answered all that it took before it ended.
+		p.drain() // the end may have come before the proposal: nobody else would answer it
+	default:
+	}
+	return nil
+}
+
+// drain answers what came too late for the loop. It is called after done is closed, by the loop and
+// by all who may have proposed since.
+func (p *Peer) drain() {
+	for {
 		select {
-		case o := <-ended:
-			return o.index, o.result, o.err
+		case proposal := <-p.proposals:
+			proposal.deliver(0, nil, p.endError())
 		default:
-			return 0, nil, p.endError()
+			return
 		}
 	}
 }

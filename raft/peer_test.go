@@ -28,6 +28,9 @@ func TestOnlyVoterLeadsAtOnce(t *testing.T) {
 			t.Errorf("status %+v", s)
 		}
 		mustClose(t, p)
+		if s := p.Status(); s.Leading || p.Leading() {
+			t.Errorf("leads after the end: %+v", s)
+		}
 	})
 }
 
@@ -104,6 +107,67 @@ func TestProposeFromManyGoroutines(t *testing.T) {
 		t.Errorf("status %+v", s)
 	}
 	mustClose(t, p)
+}
+
+// What one caller submits is applied in its order, and every proposal is answered exactly once,
+// also when the peer ends in the middle.
+func TestSubmit(t *testing.T) {
+	for _, early := range []bool{false, true} {
+		t.Run(fmt.Sprintf("close early %v", early), func(t *testing.T) {
+			j := &journal{}
+			p := mustOpen(t, Config{Dir: t.TempDir(), ID: 1, NoSync: true}, j)
+			const callers, each = 4, 3000
+			var answers [callers][each]int // times answered
+			var taken sync.WaitGroup       // submitters
+			var open sync.WaitGroup        // proposals
+			for c := range callers {
+				taken.Go(func() {
+					next := 0
+					for i := range each {
+						open.Add(1)
+						err := p.Submit(context.Background(), fmt.Appendf(nil, "%d/%d", c, i), func(_ uint64, result any, err error) {
+							defer open.Done()
+							answers[c][i]++
+							if err != nil {
+								if !errors.Is(err, ErrClosed) {
+									t.Errorf("%d/%d: %v", c, i, err)
+								}
+								return
+							}
+							if i != next || result != fmt.Sprintf("did %d/%d", c, i) {
+								t.Errorf("%d/%d: answered %v, want number %d", c, i, result, next)
+							}
+							next = i + 1
+						})
+						if err != nil {
+							open.Done()
+							answers[c][i]++
+							if !errors.Is(err, ErrClosed) {
+								t.Errorf("%d/%d: not taken: %v", c, i, err)
+							}
+						}
+					}
+				})
+			}
+			if !early {
+				taken.Wait()
+				open.Wait()
+			}
+			mustClose(t, p)
+			taken.Wait()
+			open.Wait()
+			for c := range callers {
+				for i, n := range answers[c] {
+					if n != 1 {
+						t.Fatalf("%d/%d: answered %d times", c, i, n)
+					}
+				}
+			}
+			if !early && len(j.all()) != callers*each {
+				t.Errorf("%d entries applied, want %d", len(j.all()), callers*each)
+			}
+		})
+	}
 }
 
 // gate is a log whose writes can be counted, held and made to fail.
@@ -387,8 +451,7 @@ func TestProposeLimits(t *testing.T) {
 	if _, _, err := p.Propose(ctx, []byte("x")); !errors.Is(err, context.Canceled) {
 		t.Errorf("proposal of a caller that is gone: %v", err)
 	}
-	big := string(make([]byte, maxProposalBytes))
-	mustPropose(t, p, big)
+	mustPropose(t, p, string(make([]byte, 1<<20)))
 	mustPropose(t, p, "")
 }
 
@@ -426,15 +489,16 @@ func TestSnapshotsCutTheLog(t *testing.T) {
 // Large entries are cut off early. CLU-30
 func TestSnapshotsByBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := mustOpen(t, Config{Dir: t.TempDir(), ID: 1, NoSync: true, TickInterval: time.Hour}, discard{})
-		for range 2*maxLogBytes/(8<<20) + 1 {
-			if _, _, err := p.Propose(t.Context(), make([]byte, 8<<20)); err != nil {
+		p := mustOpen(t, Config{Dir: t.TempDir(), ID: 1, NoSync: true, TickInterval: time.Hour, logBytes: 80000}, discard{})
+		for range 25 {
+			if _, _, err := p.Propose(t.Context(), make([]byte, 8000)); err != nil {
 				t.Fatal(err)
 			}
 			synctest.Wait()
 		}
 		mustClose(t, p)
-		if s := p.Status(); s.Snapshot < 17 || s.First < 8 {
+		// Two entries came before; a snapshot every tenth, and nine kept.
+		if s := p.Status(); s.Snapshot != 22 || s.First != 14 {
 			t.Errorf("log of %d bytes begins at %d of %d, snapshot at %d", s.LogBytes, s.First, s.Last, s.Snapshot)
 		}
 	})

@@ -170,7 +170,7 @@ func TestImpossibleSnapshots(t *testing.T) {
 
 // A writer that fails gives its error.
 func TestSnapshotWriteError(t *testing.T) {
-	s := populated(t, 50, 1)
+	s := populated(t, 3, 1)
 	broken := errors.New("broken")
 	for left := range len(written(t, s)) {
 		if err := s.Write(&failing{left: left, err: broken}); !errors.Is(err, broken) {
