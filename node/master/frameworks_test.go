@@ -378,8 +378,6 @@ func TestUpdateFramework(t *testing.T) {
 			t.Errorf("%d %q, want %q", r.Status, r.Body, test.want)
 		}
 	}
-	offered := offersIn(h.events[1])
-	_ = offered
 	h.auto = false
 	r := update(func(i *v1.FrameworkInfo) { i.Roles = []string{"a", "c"} }, "c")
 	if r.Status != 0 {

@@ -30,8 +30,7 @@ type simulation struct {
 	conn    ConnID
 	tasks   int
 	known   []mesos.FrameworkID
-	// heard are the updates that frameworks have got, by task and uuid.
-	views []*frozenView
+	views   []*frozenView
 }
 
 // frozenView is a view as it was handed out; nothing in it may change later.

@@ -159,7 +159,7 @@ func (m *Master) mustAgent(id mesos.AgentID) *agent {
 	return a
 }
 
-// SCH-138 SCH-139 SCH-140 SCH-145 SCH-151 SCH-164 SCH-198 SCH-290
+// SCH-130 SCH-138 SCH-139 SCH-140 SCH-151 SCH-164 SCH-198 SCH-290
 func TestInvalidOffers(t *testing.T) {
 	h, a, _ := running(t, aware("f"))
 	h.subscribe(2, aware("g"))
