@@ -2,7 +2,6 @@ package agent
 
 import (
 	"fmt"
-	"net/http"
 	"net/netip"
 	"slices"
 	"time"
@@ -28,38 +27,38 @@ func (a *Agent) executorCall(ev ExecutorCall) {
 func (a *Agent) answer(ev ExecutorCall) (status int, body string) {
 	call := ev.Call
 	if a.phase == loading || a.phase == ended {
-		return http.StatusServiceUnavailable, notRecovered
+		return 503, notRecovered
 	}
 	if fault := validate(call); fault != "" {
-		return http.StatusBadRequest, "Failed to validate Executor::Call: " + fault
+		return 400, "Failed to validate Executor::Call: " + fault
 	}
 	if call.GetType() == v1executor.Call_HEARTBEAT {
-		return http.StatusAccepted, ""
+		return 202, ""
 	}
 	f := a.framework(mesos.FrameworkID(call.GetFrameworkId().GetValue()))
 	if f == nil {
-		return http.StatusBadRequest, "Framework cannot be found"
+		return 400, "Framework cannot be found"
 	}
 	e := f.executor(mesos.ExecutorID(call.GetExecutorId().GetValue()))
 	if e == nil {
-		return http.StatusBadRequest, "Executor cannot be found"
+		return 400, "Executor cannot be found"
 	}
 	switch {
 	case call.GetType() == v1executor.Call_SUBSCRIBE:
 		a.subscribe(e, ev)
 		return 0, ""
 	case a.phase == reconnecting:
-		return http.StatusServiceUnavailable, notRecovered
+		return 503, notRecovered
 	case call.GetType() == v1executor.Call_UNKNOWN:
-		return http.StatusNotImplemented, "501 Not Implemented."
+		return 501, "501 Not Implemented."
 	case !e.connected:
-		return http.StatusForbidden, "Executor is not subscribed"
+		return 403, "Executor is not subscribed"
 	case call.GetType() == v1executor.Call_UPDATE:
 		a.executorUpdate(e, call.GetUpdate().GetStatus())
 	case call.GetType() == v1executor.Call_MESSAGE:
 		a.executorMessage(e, call.GetMessage().GetData())
 	}
-	return http.StatusAccepted, ""
+	return 202, ""
 }
 
 // validate does the checks of a call that need no state, and returns the fault (EXE-21).
