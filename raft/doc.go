@@ -15,10 +15,12 @@
 //
 // An entry carries the number of its proposal, counted by the leader that appended it. Leader and
 // term being one, term and number name a proposal for ever; the caller gets the result of applying
-// exactly its own entry. A proposal ends in one of three ways: applied; never appended
-// ([ErrNotLeader], [ErrBusy], [ErrTooLarge]), safe to try again; or unknown ([ErrLeadershipLost],
-// [ErrClosed], the end of the caller's context, the error that stopped the peer), in which case it
-// may still be applied, now or after a restart.
+// exactly its own entry. [Peer.Submit] takes many without waiting for each.
+//
+// A proposal ends in one of three ways: applied; never appended ([ErrNotLeader], [ErrBusy],
+// [ErrTooLarge]), safe to try again; or unknown ([ErrLeadershipLost], [ErrClosed], the end of the
+// caller's context, the error that stopped the peer), in which case it may still be applied, now or
+// after a restart.
 //
 // # What is durable
 //
