@@ -77,7 +77,7 @@ func (c *Container) leftover() error {
 	return nil
 }
 
-// kill ends the shim; the container's init sees that and ends all the rest.
+// kill ends everything, the shim included.
 func (c *Container) kill() error {
 	select {
 	case <-c.done:
@@ -85,21 +85,37 @@ func (c *Container) kill() error {
 	default:
 	}
 	if !c.record.Plain {
-		if err := c.runtime.cgroups.kill(c.id); err != nil {
-			return err
-		}
+		return c.runtime.cgroups.kill(c.id)
 	}
 	w, err := watchProcess(c.record.Shim)
 	if errors.Is(err, syscall.ESRCH) {
-		return nil
+		return nil // watch does the rest
 	} else if err != nil {
 		return err
 	}
-	err = w.kill()
+	// Stopped, the shim keeps what it adopted and starts nothing; killed first,
+	// it would leave its tree to the machine's init.
+	err = w.signal(syscall.SIGSTOP)
+	if err == nil {
+		err = killTree(c.record.Shim.Pid, c.task().Pid, time.Now().Add(destroyTimeout))
+	}
+	if err == nil {
+		err = w.signal(syscall.SIGKILL)
+	}
 	if errors.Is(err, syscall.ESRCH) {
 		err = nil
 	}
 	return errors.Join(err, w.close())
+}
+
+// task is the first process of a plain container, zero if there is none: not
+// started, or just now, when it is still found below the shim.
+func (c *Container) task() processRef {
+	var task processRef
+	if err := readRecord(c.stateDir(), taskFile, &task); err != nil {
+		return processRef{}
+	}
+	return task
 }
 
 // Forget removes the state on disk; the ID may be used again. The container
@@ -193,28 +209,17 @@ func (c *Container) killRest() error {
 	if !c.record.Plain {
 		return c.runtime.cgroups.destroy(c.id)
 	}
-	var task processRef
-	if err := readRecord(c.stateDir(), taskFile, &task); err != nil {
-		if errors.Is(err, os.ErrNotExist) {
-			return nil
-		}
-		return err
+	task := c.task()
+	if task.Pid == 0 {
+		return nil
 	}
-	group := task.Pid
-	if !task.alive() {
-		// The leader is gone; its session lives on under the same number as
-		// long as it has members, and the number is not given out before.
-		table, err := processTable()
-		if err != nil {
-			return err
-		}
-		for _, p := range table {
-			if p.pid == task.Pid {
-				return nil // the number belongs to someone else: no member is left
-			}
-		}
+	// The session keeps its number as long as it has members, and the number
+	// is not given out meanwhile: another process with it means that none is
+	// left.
+	if p, err := readProcess(task.Pid); err == nil && p.start != task.Start {
+		return nil
 	}
-	return killTree(task.Pid, group, time.Now().Add(destroyTimeout))
+	return killTree(noProcess, task.Pid, time.Now().Add(destroyTimeout))
 }
 
 func joinText(have string, err error) string {

@@ -555,4 +555,3 @@ func FuzzEntryName(f *testing.F) {
 		}
 	})
 }
-

@@ -29,7 +29,11 @@ type launch struct {
 	init           processRef
 }
 
+// atStep is called between the steps of a launch; tests die there.
+var atStep = func(string) {}
+
 func (l *launch) start(ctx context.Context) (err error) {
+	atStep("reserved")
 	if l.stdout, err = openOutput(l.spec.Dir, "stdout", l.owner); err != nil {
 		return err
 	}
@@ -43,11 +47,13 @@ func (l *launch) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	atStep("cgroups")
 	conn, err := l.startShim()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	atStep("shim")
 	if !l.runtime.plain {
 		l.init, err = l.runtime.engine.start(ctx, l)
 		l.initEnd.Close()
@@ -55,9 +61,11 @@ func (l *launch) start(ctx context.Context) (err error) {
 			return err
 		}
 	}
+	atStep("container")
 	if err := l.record(); err != nil {
 		return err
 	}
+	atStep("recorded")
 	if err := ctx.Err(); err != nil {
 		return err
 	}

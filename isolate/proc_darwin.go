@@ -3,6 +3,7 @@ package isolate
 import (
 	"errors"
 	"fmt"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -107,11 +108,11 @@ func (w *watchedExit) wait() error {
 	}
 }
 
-func (w *watchedExit) kill() error {
+func (w *watchedExit) signal(sig syscall.Signal) error {
 	if !w.ref.alive() {
 		return unix.ESRCH
 	}
-	return unix.Kill(w.ref.Pid, unix.SIGKILL)
+	return unix.Kill(w.ref.Pid, sig)
 }
 
 func (w *watchedExit) close() error { return unix.Close(w.kq) }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -171,15 +172,15 @@ func (w *watchedExit) wait() error {
 	return err
 }
 
-// kill sends SIGKILL through the pidfd: never to a reused pid.
-func (w *watchedExit) kill() error {
+// signal goes through the pidfd: never to a reused pid.
+func (w *watchedExit) signal(sig syscall.Signal) error {
 	rc, err := w.f.SyscallConn()
 	if err != nil {
 		return err
 	}
 	var kerr error
 	if err := rc.Control(func(fd uintptr) {
-		kerr = unix.PidfdSendSignal(int(fd), unix.SIGKILL, nil, 0)
+		kerr = unix.PidfdSendSignal(int(fd), sig, nil, 0)
 	}); err != nil {
 		return err
 	}

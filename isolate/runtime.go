@@ -186,7 +186,7 @@ func (r *Runtime) loadContainer(id string) error {
 	}
 	r.containers[id] = c
 	var w *watchedExit
-	if c.record.BootID == r.bootID {
+	if c.record.BootID == r.bootID && c.record.Shim.alive() {
 		w, err = watchProcess(c.record.Shim)
 		if err != nil && !errors.Is(err, syscall.ESRCH) {
 			return err

@@ -133,11 +133,11 @@ func (s *shim) supervise(conn *os.File) (int, error) {
 		err := errors.New("this program has no supervisor")
 		return -1, errors.Join(err, answer(conn, err))
 	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
 	if err := answer(conn, nil); err != nil {
 		return -1, err
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
-	defer stop()
 	code := supervisor(ctx, s.order.Command.Env, s.startOnce, os.Stderr)
 	return (code & 0xff) << 8, s.end()
 }

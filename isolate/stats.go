@@ -1,9 +1,6 @@
 package isolate
 
-import (
-	"os"
-	"time"
-)
+import "time"
 
 // Stats is the usage of a container. Counters never go backwards while it
 // lives. Fields that a mechanism does not measure are absent (nil), not 0.
@@ -61,14 +58,7 @@ func (c *Container) measureTree(s *Stats) error {
 	if err != nil {
 		return err
 	}
-	group := 0
-	var task processRef
-	if err := readRecord(c.stateDir(), taskFile, &task); err == nil {
-		group = task.Pid
-	} else if !os.IsNotExist(err) {
-		return err
-	}
-	tree := descendants(table, c.Pid(), group)
+	tree := descendants(table, c.Pid(), c.task().Pid)
 	if p, err := readProcess(c.Pid()); err == nil {
 		tree = append(tree, p)
 	}

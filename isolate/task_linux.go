@@ -57,7 +57,7 @@ func (s *shim) startContained(cmd Command) (*Process, error) {
 
 // killInit ends the container.
 func (s *shim) killInit() error {
-	err := s.initExit.kill()
+	err := s.initExit.signal(syscall.SIGKILL)
 	if errors.Is(err, syscall.ESRCH) || errors.Is(err, os.ErrClosed) {
 		return nil
 	}

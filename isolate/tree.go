@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// noProcess is the root of no tree: only a group is meant.
+const noProcess = -1
+
 // descendants returns the living processes below root (without it) and those
 // of process group or session group (0: none), parents before children.
 func descendants(table []process, root, group int) []process {
