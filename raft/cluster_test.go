@@ -353,6 +353,12 @@ func TestStrangeMessagesAreRefused(t *testing.T) {
 				t.Errorf("receive: %v", err)
 			}
 		}
+		damaged := &raftpb.Message{Type: raftpb.MsgSnap.Enum(), From: new(leader), Snapshot: &raftpb.Snapshot{
+			Data: []byte("not a snapshot"), Metadata: &raftpb.SnapshotMetadata{Index: new(uint64(1000)), Term: new(uint64(9))},
+		}}
+		if err := g.peers[g.others(leader)[0]].Receive(t.Context(), damaged); !errors.Is(err, ErrCorrupt) {
+			t.Errorf("receive of a damaged snapshot: %v", err)
+		}
 		g.peers[leader].ReportUnreachable(99)
 		g.peers[leader].ReportSnapshot(99, false)
 		mustPropose(t, g.peers[leader], "entry")

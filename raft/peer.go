@@ -246,8 +246,12 @@ func (p *Peer) Close() error {
 	return p.closeErr
 }
 
-// Receive takes a message from another peer. It waits while the peer has too many already.
+// Receive takes a message from another peer. It waits while the peer has too many already. A
+// snapshot that was damaged on the way is refused with [ErrCorrupt]: its sender is to be told.
 func (p *Peer) Receive(ctx context.Context, m *raftpb.Message) error {
+	if m.GetType() == raftpb.MsgSnap && !intact(m.GetSnapshot().GetData()) {
+		return fmt.Errorf("snapshot at index %d from peer %d: %w", m.GetSnapshot().GetMetadata().GetIndex(), m.GetFrom(), ErrCorrupt)
+	}
 	select {
 	case p.messages <- m:
 		return nil

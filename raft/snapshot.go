@@ -203,13 +203,16 @@ func splitSnapshot(r io.Reader) (*raftpb.SnapshotMetadata, io.Reader, error) {
 	return raftpb.EnsureSnapshotMetadata(meta), in, nil
 }
 
+// intact says whether the bytes of a snapshot file match the checksum at their end.
+func intact(data []byte) bool {
+	end := len(data) - crcBytes
+	return end >= 0 && binary.BigEndian.Uint32(data[end:]) == crc32.Checksum(data[:end], castagnoli)
+}
+
 // saveSnapshot makes a file of a snapshot that came from another peer: its data are such a file.
 func saveSnapshot(dir string, snap *raftpb.Snapshot, noSync bool) error {
 	data, meta := snap.GetData(), snap.GetMetadata()
 	path := snapshotPath(dir, meta.GetIndex(), meta.GetTerm())
-	if len(data) < crcBytes || binary.BigEndian.Uint32(data[len(data)-crcBytes:]) != crc32.Checksum(data[:len(data)-crcBytes], castagnoli) {
-		return onDisk("receive", path, fmt.Errorf("%w: checksum does not match", ErrCorrupt))
-	}
 	return writeAside(path, noSync, func(w io.Writer) error {
 		_, err := io.Copy(w, bytes.NewReader(data))
 		return err
