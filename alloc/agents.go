@@ -203,7 +203,7 @@ func (a *Allocator) Recover(now time.Time, id mesos.FrameworkID, agent mesos.Age
 	}
 	t := a.at(now)
 	forEachRole(r, func(role string, part Resources) {
-		c := f.client(role)
+		c := f.byRole[role]
 		if c == nil {
 			return
 		}

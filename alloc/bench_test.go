@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -185,6 +186,31 @@ func BenchmarkReservedAgents(b *testing.B) {
 		if out := a.Allocate(now); len(out) != 0 {
 			b.Fatalf("%d offers", len(out))
 		}
+	}
+}
+
+// BenchmarkManyReservations is an offer of an agent with 800 reserved objects and
+// its decline (RES-331: less than 5 ms).
+func BenchmarkManyReservations(b *testing.B) {
+	var list []string
+	for i := range 800 {
+		list = append(list, fmt.Sprintf(`{"name":"disk","type":"SCALAR","scalar":{"value":10},"reservations":[{"type":"DYNAMIC","role":"r","labels":{"labels":[{"key":"k","value":"%d"}]}}],"disk":{"persistence":{"id":"v%d"},"volume":{"container_path":"d","mode":"RW"}}}`, i, i))
+	}
+	total := resources(b, benchAgent).Add(protoResources(b, "["+strings.Join(list, ",")+"]"))
+	a := New(Options{})
+	a.AddAgent(Agent{ID: "S", Total: total}, nil)
+	for i := range benchFrameworks {
+		a.AddFramework(Framework{ID: mesos.FrameworkID(fmt.Sprintf("F%03d", i)), Roles: []string{"r"}})
+	}
+	now := epoch
+	b.ResetTimer()
+	for range b.N {
+		now = now.Add(time.Second)
+		out := a.Allocate(now)
+		if len(out) != 1 {
+			b.Fatalf("%d offers", len(out))
+		}
+		a.Recover(now, out[0].Framework, "S", out[0].Resources, time.Second)
 	}
 }
 

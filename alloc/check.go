@@ -33,7 +33,7 @@ func (a *Allocator) Check() error {
 		if c == nil {
 			continue
 		}
-		if int(c.number) != number || c.framework.client(c.role.name) != c || !slices.Contains(c.role.clients, c) {
+		if int(c.number) != number || c.framework.byRole[c.role.name] != c || !slices.Contains(c.framework.clients, c) || !slices.Contains(c.role.clients, c) {
 			fail("client %s of role %s: not found in its place", c.framework.id, c.role.name)
 		}
 		if !c.subscribed && c.holdings == 0 {

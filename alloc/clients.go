@@ -13,7 +13,7 @@ type framework struct {
 	known   bool // added and not removed
 	active  bool // connected
 	clients []*client
-
+	byRole  map[string]*client
 	capabilities
 }
 
@@ -79,30 +79,21 @@ func (t *clientTable) remove(c *client) {
 func (a *Allocator) ensureFramework(id mesos.FrameworkID) *framework {
 	f := a.frameworks[id]
 	if f == nil {
-		f = &framework{id: id}
+		f = &framework{id: id, byRole: make(map[string]*client)}
 		a.frameworks[id] = f
 	}
 	return f
 }
 
-// client returns the framework's client of the role, nil if there is none.
-func (f *framework) client(role string) *client {
-	for _, c := range f.clients {
-		if c.role.name == role {
-			return c
-		}
-	}
-	return nil
-}
-
 // ensureClient returns the framework's client of the role, which it creates if
 // needed.
 func (a *Allocator) ensureClient(f *framework, name string) *client {
-	if c := f.client(name); c != nil {
+	if c := f.byRole[name]; c != nil {
 		return c
 	}
 	c := &client{framework: f, role: a.tree.ensure(name)}
 	f.clients = append(f.clients, c)
+	f.byRole[name] = c
 	a.clients.insert(c)
 	c.role.clients = append(c.role.clients, c)
 	a.tree.clientMoved(c.role)
@@ -116,6 +107,7 @@ func (a *Allocator) collect(c *client) {
 	}
 	a.clients.remove(c)
 	c.framework.clients = without(c.framework.clients, c)
+	delete(c.framework.byRole, c.role.name)
 	c.role.clients = without(c.role.clients, c)
 	if len(c.role.clients) == 0 {
 		a.tree.remove(c.role)
@@ -201,27 +193,36 @@ func (a *Allocator) configure(f *framework, spec Framework) bool {
 			g.version++ // what filters were found to block depends on capabilities
 		}
 	}
+	suppress := setOf(spec.Suppressed)
 	activated := false
 	for _, name := range spec.Roles {
 		c := a.ensureClient(f, name)
 		c.subscribed = true
-		suppressed := slices.Contains(spec.Suppressed, name)
-		if c.suppressed && !suppressed {
+		if c.suppressed && !suppress[name] {
 			a.clients.clearFilters(c)
 		}
-		c.suppressed = suppressed
+		c.suppressed = suppress[name]
 		sets, own := spec.MinAllocatable[name]
 		a.setMinimum(c, sets, own)
 		if a.activate(c) {
 			activated = true
 		}
 	}
+	roles := setOf(spec.Roles)
 	for _, c := range slices.Clone(f.clients) {
-		if c.subscribed && !slices.Contains(spec.Roles, c.role.name) {
+		if c.subscribed && !roles[c.role.name] {
 			a.unsubscribe(c)
 		}
 	}
 	return activated
+}
+
+func setOf(names []string) map[string]bool {
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
+	}
+	return set
 }
 
 // unsubscribe ends the client's offers and filters and drops it unless it holds
@@ -332,7 +333,7 @@ func (a *Allocator) subscribed(id mesos.FrameworkID, roles []string) ([]*client,
 		return list, true
 	}
 	for _, name := range roles {
-		c := f.client(name)
+		c := f.byRole[name]
 		if c == nil || !c.subscribed {
 			return nil, false
 		}

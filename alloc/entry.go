@@ -160,23 +160,6 @@ func matches(a, b *Entry) bool {
 	return !a.whole() || sameValue(a, b)
 }
 
-// merge adds b to a; the caller knows that they match and are not whole unless
-// shared.
-func (e *Entry) merge(b *Entry) {
-	if e.shared() {
-		e.copies += b.copies
-		return
-	}
-	switch e.kind {
-	case v1.Value_SCALAR:
-		e.milli = addMilli(e.milli, b.milli)
-	case v1.Value_RANGES:
-		e.ranges = addRanges(e.ranges, b.ranges)
-	default:
-		e.items = addItems(e.items, b.items)
-	}
-}
-
 // take subtracts b from a matching e.
 func (e *Entry) take(b *Entry) {
 	switch {

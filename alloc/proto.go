@@ -20,20 +20,20 @@ const maxMilli = 1 << 40 * 1000
 // endpoints print (RES-83..85). Objects of amount 0 are dropped (RES-5).
 // The error is an *InvalidError.
 func FromProto(list []*v1.Resource) (Resources, error) {
-	out := make([]Entry, 0, len(list))
+	m := merger{entries: make([]Entry, 0, len(list))}
 	for _, r := range list {
 		e, err := entryFromProto(r)
 		if err != nil {
 			return Resources{}, &InvalidError{FormatProto(r), err}
 		}
-		add(&out, &e)
+		m.add(&e)
 	}
-	for i := range out {
-		if out[i].milli > maxMilli {
-			return Resources{}, &InvalidError{out[i].String(), tooLarge}
+	for i := range m.entries {
+		if m.entries[i].milli > maxMilli {
+			return Resources{}, &InvalidError{m.entries[i].String(), tooLarge}
 		}
 	}
-	return Resources{out}, nil
+	return m.resources(), nil
 }
 
 // reason says why a resource is invalid, in the words of the API.

@@ -57,12 +57,6 @@ func overlapping(ranges []Range) bool {
 	return false
 }
 
-// addRanges returns the union of two coalesced lists (RES-8).
-func addRanges(a, b []Range) []Range {
-	out := make([]Range, 0, len(a)+len(b))
-	return coalesce(append(append(out, a...), b...))
-}
-
 // subRanges returns what is in a and not in b; both are coalesced (RES-8).
 func subRanges(a, b []Range) []Range {
 	var out []Range
@@ -115,14 +109,6 @@ func countRanges(ranges []Range) int64 {
 		n += size + 1
 	}
 	return int64(n)
-}
-
-// addItems returns the union of two sorted lists (RES-9).
-func addItems(a, b []string) []string {
-	out := make([]string, 0, len(a)+len(b))
-	out = append(append(out, a...), b...)
-	slices.Sort(out)
-	return slices.Compact(out)
 }
 
 // subItems returns the items of a which are not in b; both are sorted.

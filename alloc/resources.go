@@ -22,22 +22,6 @@ func (r Resources) Len() int { return len(r.entries) }
 // Entries returns a copy of the entries in order.
 func (r Resources) Entries() []Entry { return slices.Clone(r.entries) }
 
-// add merges e into *entries, which the caller owns.
-func add(entries *[]Entry, e *Entry) {
-	if e.empty() {
-		return
-	}
-	if !e.whole() || e.shared() {
-		for i := range *entries {
-			if old := &(*entries)[i]; matches(old, e) {
-				old.merge(e)
-				return
-			}
-		}
-	}
-	*entries = append(*entries, *e)
-}
-
 // Add returns the sum of both: scalars add, ranges and sets unite, copies of
 // shared entries count up (RES-8, RES-9, RES-13, RES-17).
 func (r Resources) Add(s Resources) Resources {
@@ -47,12 +31,12 @@ func (r Resources) Add(s Resources) Resources {
 	case r.Empty():
 		return s
 	}
-	out := make([]Entry, len(r.entries), len(r.entries)+len(s.entries))
-	copy(out, r.entries)
+	m := merger{entries: make([]Entry, len(r.entries), len(r.entries)+len(s.entries))}
+	copy(m.entries, r.entries)
 	for i := range s.entries {
-		add(&out, &s.entries[i])
+		m.add(&s.entries[i])
 	}
-	return Resources{out}
+	return m.resources()
 }
 
 // Sub returns r without s. What s holds beyond r is ignored, an entry that
@@ -62,19 +46,14 @@ func (r Resources) Sub(s Resources) Resources {
 		return r
 	}
 	out := slices.Clone(r.entries)
+	cursor := 0
 	for i := range s.entries {
-		for j := range out {
-			if !matches(&out[j], &s.entries[i]) {
-				continue
-			}
+		if j := seek(out, cursor, &s.entries[i], matches); j >= 0 {
 			out[j].take(&s.entries[i])
-			if out[j].empty() {
-				out = slices.Delete(out, j, j+1)
-			}
-			break
+			cursor = j + 1
 		}
 	}
-	return Resources{out}
+	return Resources{slices.DeleteFunc(out, func(e Entry) bool { return e.empty() })}
 }
 
 // Contains reports whether each entry of s is contained in one entry of r
@@ -83,12 +62,47 @@ func (r Resources) Contains(s Resources) bool {
 	if r.same(s) {
 		return true
 	}
+	// Entries that are handled as one piece are used up one by one. As long as
+	// each is found behind the one before, that is no question.
+	cursor, wholeCursor, ascending := 0, 0, true
 	for i := range s.entries {
-		if !r.holds(s.entries, i) {
+		e := &s.entries[i]
+		if !e.whole() || e.shared() {
+			j := seek(r.entries, cursor, e, (*Entry).holds)
+			if j < 0 {
+				return false
+			}
+			cursor = j + 1
+			continue
+		}
+		j := seek(r.entries, wholeCursor, e, (*Entry).holds)
+		if j < 0 {
 			return false
 		}
+		ascending = ascending && j >= wholeCursor
+		if !ascending && !r.holds(s.entries, i) {
+			return false
+		}
+		wholeCursor = j + 1
 	}
 	return true
+}
+
+// seek returns the index of the first entry that accept takes together with e,
+// looking from start on and then from the beginning, -1 if there is none. Equal
+// order of both sides makes it cheap.
+func seek(entries []Entry, start int, e *Entry, accept func(a, b *Entry) bool) int {
+	for i := start; i < len(entries); i++ {
+		if accept(&entries[i], e) {
+			return i
+		}
+	}
+	for i := range min(start, len(entries)) {
+		if accept(&entries[i], e) {
+			return i
+		}
+	}
+	return -1
 }
 
 // holds reports whether entry i of wanted is contained in r. Entries that are
@@ -96,12 +110,7 @@ func (r Resources) Contains(s Resources) bool {
 func (r Resources) holds(wanted []Entry, i int) bool {
 	e := &wanted[i]
 	if !e.whole() || e.shared() {
-		for j := range r.entries {
-			if r.entries[j].holds(e) {
-				return true
-			}
-		}
-		return false
+		return seek(r.entries, 0, e, (*Entry).holds) >= 0
 	}
 	need := 0
 	for j := range wanted[:i+1] {
@@ -137,12 +146,12 @@ func (r Resources) Allocate(role string) Resources {
 		}
 		return Resources{out}
 	}
-	out := make([]Entry, 0, len(r.entries))
+	m := merger{entries: make([]Entry, 0, len(r.entries))}
 	for _, e := range r.entries {
 		e.role = role
-		add(&out, &e)
+		m.add(&e)
 	}
-	return Resources{out}
+	return m.resources()
 }
 
 // Unallocate returns r without allocation roles.

@@ -1,9 +1,14 @@
 package alloc
 
 import (
+	"fmt"
 	"math"
 	"slices"
 	"testing"
+
+	v1 "clusterd/node/mesos/v1"
+
+	"google.golang.org/protobuf/proto"
 )
 
 // RES-3, RES-4, RES-254, RES-255: EX1 and EX2.
@@ -239,5 +244,30 @@ func TestContainsDoesNotAllocate(t *testing.T) {
 		}
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// Long lists from outside take about linear time: quadratic merging of these
+// would take minutes.
+func TestLongLists(t *testing.T) {
+	const n = 30_000
+	var list []*v1.Resource
+	for i := range uint64(n) {
+		list = append(list, &v1.Resource{
+			Name: proto.String("ports"), Type: v1.Value_RANGES.Enum(),
+			Ranges: &v1.Value_Ranges{Range: []*v1.Value_Range{{Begin: proto.Uint64(3 * i), End: proto.Uint64(3*i + 1)}}},
+		}, &v1.Resource{
+			Name: proto.String(fmt.Sprint("x", i)), Type: v1.Value_SCALAR.Enum(), Scalar: &v1.Value_Scalar{Value: proto.Float64(1)},
+		}, &v1.Resource{
+			Name: proto.String("z"), Type: v1.Value_SET.Enum(), Set: &v1.Value_Set{Item: []string{fmt.Sprint(i)}},
+		})
+	}
+	r, err := FromProto(list)
+	if err != nil || r.Len() != n+2 || r.Quantities()["ports"] != 2*n*1000 || r.Quantities()["z"] != n*1000 {
+		t.Fatalf("%d entries, %v", r.Len(), err)
+	}
+	twice := r.Add(r)
+	if twice.Len() != n+2 || twice.Scalar("x7") != 2000 || !twice.Contains(r) || !twice.Sub(r).Sub(r).Empty() {
+		t.Error("arithmetic of long lists")
 	}
 }
