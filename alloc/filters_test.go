@@ -30,6 +30,9 @@ func TestMinAllocatable(t *testing.T) {
 		{minimum, "disk:1", true},
 		{minimum, "cpus:8;mem:8192", false},
 		{[]Quantities{}, "ports:[1-1]", true}, // an empty flag allows everything (RES-197)
+		{[]Quantities{{}}, "ports:[1-1]", true},
+		{[]Quantities{}, "cpus(other):1", false}, // but no empty offers
+		{[]Quantities{{}}, "cpus(other):1", false},
 	}
 	for _, test := range tests {
 		c := newCluster(t, Options{MinAllocatable: test.minimum})

@@ -105,35 +105,41 @@ func needsOf(sets []Quantities) []need {
 	return needs
 }
 
-// meets reports whether the part of r that keep selects (nil: all of it) meets
-// one of the needs; with no needs anything does that is not empty (RES-195).
-// It does not allocate.
+// meets reports whether the part of r that keep selects (nil: all of it) is not
+// empty and meets one of the needs, if there are any (RES-195). It does not
+// allocate.
 func meets(needs []need, r Resources, keep func(*Entry) bool) bool {
-	if len(needs) == 0 {
-		for i := range r.entries {
-			if keep == nil || keep(&r.entries[i]) {
-				return true
-			}
-		}
+	if !r.some(keep) {
 		return false
 	}
 	for _, n := range needs {
-		met := true
-		for _, part := range n {
-			var sum int64
-			for i := range r.entries {
-				if e := &r.entries[i]; e.name == part.name && (keep == nil || keep(e)) {
-					sum = addMilli(sum, e.Milli())
-				}
-			}
-			if sum < part.milli {
-				met = false
-				break
-			}
+		if n.met(r, keep) {
+			return true
 		}
-		if met {
+	}
+	return len(needs) == 0
+}
+
+func (r Resources) some(keep func(*Entry) bool) bool {
+	for i := range r.entries {
+		if keep == nil || keep(&r.entries[i]) {
 			return true
 		}
 	}
 	return false
+}
+
+func (n need) met(r Resources, keep func(*Entry) bool) bool {
+	for _, part := range n {
+		var sum int64
+		for i := range r.entries {
+			if e := &r.entries[i]; e.name == part.name && (keep == nil || keep(e)) {
+				sum = addMilli(sum, e.Milli())
+			}
+		}
+		if sum < part.milli {
+			return false
+		}
+	}
+	return true
 }
