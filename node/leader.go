@@ -9,8 +9,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
 	"clusterd/node/api"
 	"clusterd/node/master"
 	"clusterd/node/mesos"
@@ -27,7 +25,7 @@ type leader struct {
 	log     *slog.Logger
 	box     *mailbox[master.Event]
 	front   *front[*v1scheduler.Event, *master.View]
-	propose func(context.Context, *registry.Op) (registry.Result, error)
+	submit  submitFunc
 	changed chan struct{} // holds a value after something may have changed
 
 	cancel context.CancelFunc
@@ -39,12 +37,15 @@ type leader struct {
 	proposals chan *registry.Op
 }
 
-// newLeader starts the loop. propose commits one operation through raft; it is called from one
-// goroutine, in order.
-func newLeader(core *master.Master, propose func(context.Context, *registry.Op) (registry.Result, error), log *slog.Logger) *leader {
+// submitFunc hands one operation to raft; ended is told its outcome. An error means that it was not
+// taken and ended will not be called.
+type submitFunc func(ctx context.Context, op *registry.Op, ended func(registry.Result, error)) error
+
+// newLeader starts the loop. submit is called from one goroutine, in the order of the proposals.
+func newLeader(core *master.Master, submit submitFunc, log *slog.Logger) *leader {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &leader{
-		log: log, propose: propose, cancel: cancel, changed: make(chan struct{}, 1),
+		log: log, submit: submit, cancel: cancel, changed: make(chan struct{}, 1),
 		box: newMailbox[master.Event](masterPlaces), front: newFront[*v1scheduler.Event, *master.View](),
 		conns: make(map[master.ConnID]*frameConn), proposals: make(chan *registry.Op, 1<<16),
 	}
@@ -112,19 +113,22 @@ func (l *leader) carry(f master.Effect) {
 	}
 }
 
-// commit hands operations to raft one after the other, so that results come in the order of the
-// proposals.
+// commit hands operations to raft without waiting for their outcomes, which come in the same order.
 func (l *leader) commit(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case op := <-l.proposals:
-			result, err := l.propose(ctx, op)
-			if err != nil && ctx.Err() == nil {
-				l.log.Error("registry operation not committed", "error", err)
+			ended := func(result registry.Result, err error) {
+				if err != nil && ctx.Err() == nil {
+					l.log.Error("registry operation not committed", "error", err)
+				}
+				l.box.post(master.Committed{Op: op, Result: result, Err: err})
 			}
-			l.box.post(master.Committed{Op: op, Result: result, Err: err})
+			if err := l.submit(ctx, op, ended); err != nil {
+				ended(registry.Result{}, err)
+			}
 		}
 	}
 }
@@ -207,9 +211,4 @@ func (l *leader) view(ctx context.Context) (*master.View, error) {
 		return l.box.offer(ctx, master.Query{Request: master.RequestID(request)})
 	})
 	return re.view, err
-}
-
-// marshalOp is the form of an operation in the log.
-func marshalOp(op *registry.Op) ([]byte, error) {
-	return proto.MarshalOptions{Deterministic: true}.Marshal(op)
 }

@@ -340,7 +340,11 @@ func (n *Node) takeOffice(term uint64) error {
 	id := mesos.NewUUID(random).String()
 	now := time.Now()
 	elect := &registry.Op{Op: &registry.Op_ElectMaster{ElectMaster: &registry.ElectMaster{MasterId: proto.String(id), Time: proto.Int64(now.UnixNano())}}}
-	if _, err := n.propose(n.ctx, elect); err != nil {
+	data, err := registry.Encode(elect)
+	if err != nil {
+		return err
+	}
+	if _, _, err := n.peer.Propose(n.ctx, data); err != nil {
 		return err
 	}
 	cfg, err := n.masterConfig(id)
@@ -348,7 +352,7 @@ func (n *Node) takeOffice(term uint64) error {
 		return err
 	}
 	cfg.Registry, cfg.Rand, cfg.Started = n.machine.View(), random, n.started
-	office := &leadership{info: cfg.Info, shell: newLeader(master.New(cfg, now), n.propose, n.log)}
+	office := &leadership{info: cfg.Info, shell: newLeader(master.New(cfg, now), n.submit, n.log)}
 	n.leading.Store(office)
 	n.source.leaderChanged(office.shell)
 	n.log.Info("leading master", "term", term, "id", id, "address", n.host.master())
@@ -394,17 +398,19 @@ func (n *Node) masterInfo(id string) *v1.MasterInfo {
 	return info
 }
 
-// propose commits one registry operation.
-func (n *Node) propose(ctx context.Context, op *registry.Op) (registry.Result, error) {
-	data, err := marshalOp(op)
+// submit hands one registry operation to raft.
+func (n *Node) submit(ctx context.Context, op *registry.Op, ended func(registry.Result, error)) error {
+	data, err := registry.Encode(op)
 	if err != nil {
-		return registry.Result{}, err
+		return err
 	}
-	_, result, err := n.peer.Propose(ctx, data)
-	if err != nil {
-		return registry.Result{}, err
-	}
-	return result.(registry.Result), nil
+	return n.peer.Submit(ctx, data, func(_ uint64, result any, err error) {
+		if err != nil {
+			ended(registry.Result{}, err)
+			return
+		}
+		ended(result.(registry.Result), nil)
+	})
 }
 
 // follow keeps the agent on a stream to the leading master. The agent of the master's own machine

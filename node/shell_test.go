@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,16 +27,25 @@ import (
 
 // countCore notes what it is stepped with and wants a tick at an instant.
 type countCore struct {
+	mu    sync.Mutex // the test looks while the loop waits
 	steps []string
 	at    time.Time
 }
 
 func (c *countCore) Step(now time.Time, ev string) []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.steps = append(c.steps, ev)
 	if ev == "tick" {
 		c.at = time.Time{}
 	}
 	return []string{"effect of " + ev}
+}
+
+func (c *countCore) seen() []string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.steps)
 }
 
 func (c *countCore) Deadline() (time.Time, bool) { return c.at, !c.at.IsZero() }
@@ -59,16 +69,16 @@ func TestLoop(t *testing.T) {
 		}
 		box.post("d")
 		synctest.Wait()
-		if want := []string{"a", "b", "c", "d"}; !slices.Equal(c.steps, want) {
-			t.Errorf("steps %v, want %v", c.steps, want)
+		if got, want := c.seen(), []string{"a", "b", "c", "d"}; !slices.Equal(got, want) {
+			t.Errorf("steps %v, want %v", got, want)
 		}
 		<-time.After(6 * time.Second) // of the fake clock
 		synctest.Wait()
+		cancel()
+		<-ended
 		if c.steps[len(c.steps)-1] != "tick" || effects[len(effects)-1] != "effect of tick" {
 			t.Errorf("no tick at the deadline: %v", c.steps)
 		}
-		cancel()
-		<-ended
 		if err := box.offer(t.Context(), "late"); !errors.Is(err, errStopped) {
 			t.Errorf("offer to an ended loop: %v", err)
 		}
