@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"path/filepath"
 	"sort"
 	"strconv"
@@ -224,7 +223,7 @@ func (c *Config) Validate() error {
 		bad("advertise", "%q is not an IP address", c.Advertise)
 	}
 	if c.Resources != "" {
-		if _, err := alloc.ParseResources(c.Resources); err != nil {
+		if _, err := alloc.ParseResourceList(c.Resources, c.DefaultRole); err != nil {
 			bad("resources", "%v", err)
 		}
 	}
@@ -239,10 +238,10 @@ func (c *Config) Validate() error {
 			bad("roles", "%v", err)
 		}
 	}
-	if _, err := parseWeights(c.Weights); err != nil {
+	if _, err := alloc.ParseWeights(c.Weights); err != nil {
 		bad("weights", "%v", err)
 	}
-	if _, err := parseMinAllocatable(c.MinAllocatableResources); err != nil {
+	if _, err := alloc.ParseMinAllocatable(c.MinAllocatableResources); err != nil {
 		bad("min-allocatable-resources", "%v", err)
 	}
 	between := func(flag string, d, low, high time.Duration) {
@@ -327,48 +326,6 @@ func (c *Config) executorEnvironment() (map[string]string, error) {
 	return env, nil
 }
 
-func parseWeights(text string) (map[string]float64, error) {
-	out := make(map[string]float64)
-	if text == "" {
-		return out, nil
-	}
-	for _, part := range strings.Split(text, ",") {
-		role, value, ok := strings.Cut(strings.TrimSpace(part), "=")
-		if !ok {
-			return nil, fmt.Errorf("%q is not ROLE=WEIGHT", part)
-		}
-		if err := mesos.ValidateRole(role); err != nil {
-			return nil, err
-		}
-		w, err := strconv.ParseFloat(value, 64)
-		if err != nil || !(w > 0) || w > 1e9 {
-			return nil, fmt.Errorf("weight %q of role %q is not a positive number", value, role)
-		}
-		if _, twice := out[role]; twice {
-			return nil, fmt.Errorf("role %q is given twice", role)
-		}
-		out[role] = w
-	}
-	return out, nil
-}
-
-// parseMinAllocatable reads alternatives such as "cpus:0.01|mem:32": an offer must hold all
-// quantities of at least one of them.
-func parseMinAllocatable(text string) ([]alloc.Quantities, error) {
-	var out []alloc.Quantities
-	if text == "" {
-		return nil, nil
-	}
-	for _, part := range strings.Split(text, "|") {
-		r, err := alloc.ParseResources(part)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, r.Quantities())
-	}
-	return out, nil
-}
-
 func durationVar(fs *pflag.FlagSet, p *time.Duration, name, usage string) {
 	fs.Var((*durationValue)(p), name, usage)
 }
@@ -395,14 +352,13 @@ func (*durationValue) Type() string     { return "duration" }
 // agentResources returns what this machine offers: --resources, completed by what is detected for
 // each of cpus, mem, disk and ports that it does not name (RES-34..38).
 func (c *Config) agentResources(workDir string) ([]*v1.Resource, error) {
-	given, err := alloc.ParseResources(c.Resources)
+	given, err := alloc.ParseResourceList(c.Resources, c.DefaultRole)
 	if err != nil {
 		return nil, fmt.Errorf("--resources: %w", err)
 	}
 	named := make(map[string]bool)
-	out := given.Proto()
-	for _, r := range out {
-		named[r.GetName()] = true
+	for _, r := range given {
+		named[r.GetName()] = true // also with an amount of 0
 	}
 	var missing []string
 	for _, m := range []struct {
@@ -414,43 +370,17 @@ func (c *Config) agentResources(workDir string) ([]*v1.Resource, error) {
 		{"disk", func() string { return strconv.FormatInt(detectDiskMB(workDir), 10) }},
 		{"ports", func() string { return "[31000-32000]" }},
 	} {
-		if !named[m.name] && !namesZero(c.Resources, m.name) {
+		if !named[m.name] {
 			missing = append(missing, m.name+":"+m.value())
 		}
 	}
-	detected, err := alloc.ParseResources(strings.Join(missing, ";"))
+	detected, err := alloc.ParseResourceList(strings.Join(missing, ";"), c.DefaultRole)
 	if err != nil {
 		return nil, fmt.Errorf("detected resources %q: %w", missing, err)
 	}
-	return append(out, detected.Proto()...), nil
-}
-
-// namesZero says whether the text names a resource that parsing dropped because its amount is 0:
-// "cpus:0" switches detection off (RES-34).
-func namesZero(text, name string) bool {
-	if strings.HasPrefix(strings.TrimSpace(text), "[") {
-		return strings.Contains(text, `"`+name+`"`)
-	}
-	for _, part := range strings.Split(text, ";") {
-		key, _, _ := strings.Cut(part, ":")
-		key, _, _ = strings.Cut(key, "(")
-		if strings.TrimSpace(key) == name {
-			return true
-		}
-	}
-	return false
-}
-
-// ReadFileValue replaces a value file://PATH by the file's content without its last newline
-// (OPR-207).
-func ReadFileValue(value string) (string, error) {
-	path, ok := strings.CutPrefix(value, "file://")
-	if !ok {
-		return value, nil
-	}
-	data, err := os.ReadFile(path)
+	all, err := alloc.FromProto(append(given, detected...))
 	if err != nil {
-		return "", err
+		return nil, fmt.Errorf("--resources: %w", err)
 	}
-	return strings.TrimRight(string(data), "\n"), nil
+	return all.Proto(), nil
 }

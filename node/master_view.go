@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 
+	"clusterd/alloc"
 	"clusterd/node/api"
 )
 
@@ -19,7 +20,7 @@ func (m masterState) View(ctx context.Context) (*api.MasterView, error) {
 	if err != nil {
 		return nil, err
 	}
-	weights, err := parseWeights(m.n.config.Weights)
+	weights, err := alloc.ParseWeights(m.n.config.Weights)
 	if err != nil {
 		return nil, err
 	}

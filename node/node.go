@@ -362,10 +362,10 @@ func (n *Node) takeOffice(term uint64) error {
 func (n *Node) masterConfig(id string) (master.Config, error) {
 	cfg := master.DefaultConfig()
 	var err error
-	if cfg.Weights, err = parseWeights(n.config.Weights); err != nil {
+	if cfg.Weights, err = alloc.ParseWeights(n.config.Weights); err != nil {
 		return cfg, fmt.Errorf("--weights: %w", err)
 	}
-	if cfg.MinAllocatable, err = parseMinAllocatable(n.config.MinAllocatableResources); err != nil {
+	if cfg.MinAllocatable, err = alloc.ParseMinAllocatable(n.config.MinAllocatableResources); err != nil {
 		return cfg, fmt.Errorf("--min-allocatable-resources: %w", err)
 	}
 	cfg.Info = n.masterInfo(id)
