@@ -32,7 +32,7 @@ everything, tasks included.`,
 			if cfg.DataDir == "" {
 				dir, err := os.MkdirTemp("", "clusterd-dev-")
 				if err != nil {
-					return err
+					return fmt.Errorf("directory for the cluster's state (--data-dir names another): %w", err)
 				}
 				// Tasks of other users have to reach their sandboxes below it.
 				if err := os.Chmod(dir, 0o755); err != nil {
