@@ -16,7 +16,7 @@ func (m masterState) View(ctx context.Context) (*api.MasterView, error) {
 	if l == nil {
 		return nil, errNoOffice
 	}
-	v, err := l.shell.view(ctx)
+	v, err := l.view(ctx)
 	if err != nil {
 		return nil, err
 	}

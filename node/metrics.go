@@ -11,19 +11,19 @@ import (
 func (n *Node) masterMetrics(ctx context.Context) map[string]float64 {
 	out := map[string]float64{"master/elected": 0}
 	if l := n.leading.Load(); l != nil {
-		if v, err := l.shell.view(ctx); err == nil {
+		if v, err := l.view(ctx); err == nil {
 			maps.Copy(out, v.Metrics)
 			out["master/elected"] = 1
 		}
-		waiting := float64(l.shell.box.length())
+		waiting := float64(l.box.length())
 		out["master/event_queue_messages"] = waiting
 		out["master/event_queue_dispatches"] = 0
-		out["master/event_queue_http_requests"] = float64(l.shell.front.waiting())
+		out["master/event_queue_http_requests"] = float64(l.front.waiting())
 		// These queues and caches of Mesos do not exist here: the allocator is called by the core itself.
 		for _, name := range []string{"allocator/event_queue_dispatches", "allocator/mesos/event_queue_dispatches", "master/http_cache_hits", "master/operator_event_stream_subscribers"} {
 			out[name] = 0
 		}
-		out["registrar/queued_operations"] = float64(len(l.shell.proposals))
+		out["registrar/queued_operations"] = float64(len(l.proposals))
 	}
 	out["master/uptime_secs"] = time.Since(n.started).Seconds()
 	n.raftMetrics(out)

@@ -2,31 +2,18 @@ package node
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
-	randv2 "math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"google.golang.org/protobuf/proto"
-
-	"clusterd/alloc"
 	"clusterd/isolate"
 	"clusterd/node/agent"
 	"clusterd/node/api"
-	"clusterd/node/master"
-	"clusterd/node/mesos"
-	v1 "clusterd/node/mesos/v1"
 	"clusterd/raft"
 	"clusterd/raft/registry"
 	"clusterd/ui"
@@ -60,7 +47,7 @@ type Node struct {
 	listeners               listeners
 	gates                   []*api.Gate
 
-	leading atomic.Pointer[leadership]
+	leading atomic.Pointer[leader]
 	elected chan struct{} // holds a value after leading has changed
 
 	ctx    context.Context
@@ -68,21 +55,6 @@ type Node struct {
 	wg     sync.WaitGroup
 	failed chan error // why the node must end, at most one
 }
-
-// leadership is the time of office of this node as leading master.
-type leadership struct {
-	shell *leader
-	info  *v1.MasterInfo
-}
-
-// address is where this node is reached, as others are told.
-type address struct {
-	ip, hostname          string
-	masterPort, agentPort int
-}
-
-func (a address) master() string { return net.JoinHostPort(a.hostname, strconv.Itoa(a.masterPort)) }
-func (a address) agent() string  { return net.JoinHostPort(a.ip, strconv.Itoa(a.agentPort)) }
 
 // Start opens the data directory, takes the node's ports and begins to work. flags are shown by
 // /flags. The node runs until Close; Failed tells when it cannot go on.
@@ -183,7 +155,7 @@ func (n *Node) Close() error {
 		n.hub.Close()
 	}
 	if l := n.leading.Swap(nil); l != nil {
-		l.shell.close()
+		l.close()
 	}
 	var errs []error
 	for _, g := range n.gates {
@@ -235,226 +207,6 @@ func (n *Node) stopAgent() {
 	}
 }
 
-// startAgent recovers the agent from disk and starts its shell.
-func (n *Node) startAgent() error {
-	work := filepath.Join(n.config.DataDir, "agent")
-	var err error
-	if n.store, err = openCheckpoints(work); err != nil {
-		return fmt.Errorf("agent checkpoint: %w", err)
-	}
-	keys, err := n.store.load()
-	if err != nil {
-		return fmt.Errorf("agent checkpoint: %w", err)
-	}
-	recovered, err := agent.LoadCheckpoint(keys)
-	if err != nil {
-		return fmt.Errorf("agent checkpoint %s: %w", n.store.db.Path(), err)
-	}
-	n.runtime, err = isolate.Open(isolate.Config{StateDir: filepath.Join(work, "containers"), CgroupRoot: n.config.CgroupsRoot, Logger: n.log})
-	if err != nil {
-		return err
-	}
-	found, err := n.runtime.Containers()
-	if err != nil {
-		return err
-	}
-	cfg, err := n.agentConfig(work)
-	if err != nil {
-		return err
-	}
-	cfg.Checkpoint = recovered
-	if err := n.attachSandboxes(work); err != nil {
-		return err
-	}
-	shell := shellConfig{WorkDir: work, SwitchUser: n.config.SwitchUser, FrameworksHome: n.config.FrameworksHome, Files: n.agentFiles}
-	n.recovery = time.Since(n.started)
-	n.agent = newAgentShell(agent.New(cfg, time.Now()), shell, n.store, n.runtime, found, n.log)
-	return nil
-}
-
-func (n *Node) agentConfig(work string) (agent.Config, error) {
-	cfg := agent.DefaultConfig()
-	resources, err := n.config.agentResources(work)
-	if err != nil {
-		return cfg, err
-	}
-	attributes, err := alloc.ParseAttributes(n.config.Attributes)
-	if err != nil {
-		return cfg, fmt.Errorf("--attributes: %w", err)
-	}
-	cfg.Info = &v1.AgentInfo{
-		Hostname: proto.String(n.host.hostname), Port: proto.Int32(int32(n.host.agentPort)),
-		Resources: resources, Attributes: attributes,
-	}
-	cfg.Version = MesosVersion
-	cfg.WorkDir, cfg.Endpoint, cfg.BootID = work, n.host.agent(), bootID()
-	cfg.Rand = newRand()
-	cfg.ExecutorRegistrationTimeout = n.config.ExecutorRegistrationTimeout
-	cfg.ExecutorReregistrationTimeout = n.config.ExecutorReregistrationTimeout
-	cfg.ExecutorShutdownGracePeriod = n.config.ExecutorShutdownGracePeriod
-	cfg.RecoveryTimeout = n.config.RecoveryTimeout
-	cfg.MasterPingTimeout = n.config.AgentPingTimeout * time.Duration(n.config.MaxAgentPingTimeouts)
-	cfg.GCDelay, cfg.GCDiskHeadroom = n.config.GCDelay, n.config.GCDiskHeadroom
-	cfg.SwitchUser, cfg.CgroupsEnableCFS = n.config.SwitchUser, n.config.CgroupsEnableCFS
-	cfg.MaxCompletedExecutorsPerFramework = n.config.MaxCompletedExecutors
-	cfg.ExecutorEnvironment, err = n.config.executorEnvironment()
-	return cfg, err
-}
-
-// newRand is seeded by the system: ids must differ between runs.
-func newRand() *randv2.Rand {
-	var seed [32]byte
-	_, _ = rand.Read(seed[:]) // never fails
-	return randv2.New(randv2.NewChaCha8(seed))
-}
-
-// lead starts a leading master whenever raft elects this node, and drops it when it loses.
-func (n *Node) lead() {
-	for {
-		select {
-		case <-n.ctx.Done():
-			return
-		case <-n.peer.Done():
-			n.fail(n.peer.Err())
-			return
-		case l := <-n.peer.Leadership():
-			if old := n.leading.Swap(nil); old != nil {
-				n.log.Info("no longer the leading master", "term", l.Term)
-				old.shell.close()
-			}
-			if l.Leader {
-				if err := n.takeOffice(l.Term); err != nil && n.ctx.Err() == nil {
-					n.log.Error("election not completed", "term", l.Term, "error", err)
-				}
-			}
-			select {
-			case n.elected <- struct{}{}:
-			default:
-			}
-		}
-	}
-}
-
-func (n *Node) takeOffice(term uint64) error {
-	random := newRand()
-	id := mesos.NewUUID(random).String()
-	now := time.Now()
-	elect := &registry.Op{Op: &registry.Op_ElectMaster{ElectMaster: &registry.ElectMaster{MasterId: proto.String(id), Time: proto.Int64(now.UnixNano())}}}
-	data, err := registry.Encode(elect)
-	if err != nil {
-		return err
-	}
-	if _, _, err := n.peer.Propose(n.ctx, data); err != nil {
-		return err
-	}
-	cfg, err := n.masterConfig(id)
-	if err != nil {
-		return err
-	}
-	cfg.Registry, cfg.Rand, cfg.Started = n.machine.View(), random, n.started
-	office := &leadership{info: cfg.Info, shell: newLeader(master.New(cfg, now), n.submit, n.log)}
-	n.leading.Store(office)
-	n.source.leaderChanged(office.shell)
-	n.log.Info("leading master", "term", term, "id", id, "address", n.host.master())
-	return nil
-}
-
-func (n *Node) masterConfig(id string) (master.Config, error) {
-	cfg := master.DefaultConfig()
-	var err error
-	if cfg.Weights, err = alloc.ParseWeights(n.config.Weights); err != nil {
-		return cfg, fmt.Errorf("--weights: %w", err)
-	}
-	if cfg.MinAllocatable, err = alloc.ParseMinAllocatable(n.config.MinAllocatableResources); err != nil {
-		return cfg, fmt.Errorf("--min-allocatable-resources: %w", err)
-	}
-	cfg.Info = n.masterInfo(id)
-	cfg.AllocationInterval, cfg.OfferTimeout = n.config.AllocationInterval, n.config.OfferTimeout
-	cfg.AgentPingTimeout, cfg.MaxAgentPingTimeouts = n.config.AgentPingTimeout, n.config.MaxAgentPingTimeouts
-	cfg.AgentReregisterTimeout = n.config.AgentReregisterTimeout
-	cfg.Roles, cfg.RootSubmissions, cfg.FilterGPU = n.config.Roles, n.config.RootSubmissions, n.config.FilterGPUResources
-	cfg.MaxCompletedFrameworks = n.config.MaxCompletedFrameworks
-	cfg.MaxCompletedTasksPerFramework = n.config.MaxCompletedTasksPerFramework
-	cfg.MaxUnreachableTasksPerFramework = n.config.MaxUnreachableTasks
-	return cfg, nil
-}
-
-// masterInfo describes this node as master. ip is the IPv4 address in network byte order read as a
-// little-endian number (SCH-45).
-func (n *Node) masterInfo(id string) *v1.MasterInfo {
-	var ip uint32
-	if v4 := net.ParseIP(n.host.ip).To4(); v4 != nil {
-		ip = binary.LittleEndian.Uint32(v4)
-	}
-	info := &v1.MasterInfo{
-		Id: proto.String(id), Ip: proto.Uint32(ip), Port: proto.Uint32(uint32(n.host.masterPort)),
-		Pid: proto.String("master@" + net.JoinHostPort(n.host.ip, strconv.Itoa(n.host.masterPort))), Hostname: proto.String(n.host.hostname),
-		Version: proto.String(MesosVersion),
-		Address: &v1.Address{Hostname: proto.String(n.host.hostname), Ip: proto.String(n.host.ip), Port: proto.Int32(int32(n.host.masterPort))},
-	}
-	for _, t := range []v1.MasterInfo_Capability_Type{v1.MasterInfo_Capability_AGENT_UPDATE, v1.MasterInfo_Capability_AGENT_DRAINING, v1.MasterInfo_Capability_QUOTA_V2} {
-		info.Capabilities = append(info.Capabilities, &v1.MasterInfo_Capability{Type: t.Enum()})
-	}
-	return info
-}
-
-// submit hands one registry operation to raft.
-func (n *Node) submit(ctx context.Context, op *registry.Op, ended func(registry.Result, error)) error {
-	data, err := registry.Encode(op)
-	if err != nil {
-		return err
-	}
-	return n.peer.Submit(ctx, data, func(_ uint64, result any, err error) {
-		if err != nil {
-			ended(registry.Result{}, err)
-			return
-		}
-		ended(result.(registry.Result), nil)
-	})
-}
-
-// follow keeps the agent on a stream to the leading master. The agent of the master's own machine
-// uses the same frames over an in-memory connection.
-func (n *Node) follow() {
-	for wait := time.Duration(0); ; {
-		l := n.leading.Load()
-		if l == nil {
-			select {
-			case <-n.ctx.Done():
-				return
-			case <-n.elected:
-			}
-			continue
-		}
-		ours, theirs := net.Pipe()
-		l.shell.serveAgent(theirs, n.host.ip)
-		began := time.Now()
-		select {
-		case <-n.agent.connect(ours):
-		case <-n.ctx.Done():
-			return
-		}
-		if time.Since(began) > 10*time.Second {
-			wait = 0
-		}
-		// Random and growing, so that many agents do not come back at the same instant (EXE-168).
-		wait = min(2*wait+jitter(100*time.Millisecond), time.Minute)
-		select {
-		case <-n.ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-	}
-}
-
-func jitter(most time.Duration) time.Duration {
-	v, err := rand.Int(rand.Reader, big.NewInt(int64(most)))
-	if err != nil {
-		return most
-	}
-	return time.Duration(v.Int64())
-}
-
 // watch tells the agent how full its disk is and ends the node when the agent has ended.
 func (n *Node) watch() {
 	tick := time.NewTicker(n.config.DiskWatchInterval)
@@ -478,73 +230,6 @@ func (n *Node) watch() {
 			}
 		}
 	}
-}
-
-// addresses works out what others are told. An address that is not given is taken from the listening
-// socket, or, if that listens everywhere, from the way to the outside.
-func (n *Node) addresses() address {
-	a := address{ip: n.config.Advertise, hostname: n.config.Hostname}
-	a.masterPort, a.agentPort = port(n.listeners.master.Addr()), port(n.listeners.agent.Addr())
-	if a.ip == "" {
-		if tcp, ok := n.listeners.master.Addr().(*net.TCPAddr); ok && !tcp.IP.IsUnspecified() {
-			a.ip = tcp.IP.String()
-		} else {
-			a.ip = outwardIP()
-		}
-	}
-	if a.hostname == "" {
-		a.hostname = lookupName(a.ip)
-	}
-	return a
-}
-
-// lookupName is the name that the address has and that leads back to it; else the address itself.
-func lookupName(ip string) string {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	names, err := net.DefaultResolver.LookupAddr(ctx, ip)
-	if err != nil {
-		return ip
-	}
-	for _, name := range names {
-		name = strings.TrimSuffix(name, ".")
-		back, err := net.DefaultResolver.LookupHost(ctx, name)
-		if err != nil {
-			continue
-		}
-		for _, b := range back {
-			if b == ip {
-				return name
-			}
-		}
-	}
-	return ip
-}
-
-// outwardIP is the address with which this machine would speak to others. Nothing is sent.
-func outwardIP() string {
-	conn, err := net.Dial("udp", "192.0.2.1:9")
-	if err != nil {
-		return "127.0.0.1"
-	}
-	defer conn.Close()
-	return conn.LocalAddr().(*net.UDPAddr).IP.String()
-}
-
-func port(a net.Addr) int {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		return tcp.Port
-	}
-	return 0
-}
-
-// reachable is the address of a socket as this machine reaches it.
-func reachable(a net.Addr) string {
-	tcp, ok := a.(*net.TCPAddr)
-	if !ok || !tcp.IP.IsUnspecified() {
-		return a.String()
-	}
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(tcp.Port))
 }
 
 // Leave makes the agent unregister and end all its executors; then Failed receives nil (EXE-164).

@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net"
@@ -11,7 +10,6 @@ import (
 	"time"
 
 	"clusterd/node/api"
-	"clusterd/node/mesos"
 	"clusterd/ui"
 )
 
@@ -59,62 +57,6 @@ func (n *Node) refusePeers() {
 }
 
 func (n *Node) flagValues() map[string]string { return n.flags }
-
-// Leader implements api.Leader.
-func (n *Node) Leader() (hostport string, self, recovered bool) {
-	if n.leading.Load() == nil {
-		return "", false, false
-	}
-	return n.host.master(), true, true
-}
-
-// office is the leading master of this node as the HTTP API sees it, whoever leads now.
-type office struct{ n *Node }
-
-var errNoOffice = fmt.Errorf("%w: this node does not lead", api.ErrNotReady)
-
-func (o office) leader() (*leader, error) {
-	if l := o.n.leading.Load(); l != nil {
-		return l.shell, nil
-	}
-	return nil, errNoOffice
-}
-
-// Call implements api.Scheduler.
-func (o office) Call(ctx context.Context, r api.SchedulerRequest) (api.Answer, error) {
-	l, err := o.leader()
-	if err != nil {
-		return api.Answer{}, err
-	}
-	return l.Call(ctx, r)
-}
-
-// Subscribe implements api.Scheduler.
-func (o office) Subscribe(ctx context.Context, r api.SchedulerRequest) (api.Answer, api.EventStream, error) {
-	l, err := o.leader()
-	if err != nil {
-		return api.Answer{}, nil, err
-	}
-	return l.Subscribe(ctx, r)
-}
-
-// Teardown implements api.Operator.
-func (o office) Teardown(ctx context.Context, _ string, id mesos.FrameworkID) (api.Answer, error) {
-	l, err := o.leader()
-	if err != nil {
-		return api.Answer{}, err
-	}
-	return l.teardown(ctx, id)
-}
-
-// Kill implements api.Operator.
-func (o office) Kill(ctx context.Context, _ string, framework mesos.FrameworkID, task mesos.TaskID, grace time.Duration) (api.Answer, error) {
-	l, err := o.leader()
-	if err != nil {
-		return api.Answer{}, err
-	}
-	return l.kill(ctx, framework, task, grace)
-}
 
 // buildInfo describes this binary from what the Go linker wrote into it.
 func buildInfo() api.Build {

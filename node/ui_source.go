@@ -75,7 +75,7 @@ func (s *uiSource) Snapshot(ctx context.Context) (*ui.State, error) {
 	if l == nil {
 		return nil, fmt.Errorf("%w: no leading master", ui.ErrUnavailable)
 	}
-	v, err := l.shell.view(ctx)
+	v, err := l.view(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ui.ErrUnavailable, err)
 	}
@@ -331,7 +331,7 @@ func (s *uiSource) agentURL(ctx context.Context, agentID, endpoint string, query
 	if l == nil {
 		return "", fmt.Errorf("%w: no leading master", ui.ErrUnavailable)
 	}
-	v, err := l.shell.view(ctx)
+	v, err := l.view(ctx)
 	if err != nil {
 		return "", fmt.Errorf("%w: %w", ui.ErrUnavailable, err)
 	}
@@ -422,7 +422,7 @@ func (s *uiSource) Kill(ctx context.Context, frameworkID, taskID string) error {
 	if l == nil {
 		return fmt.Errorf("%w: no leading master", ui.ErrUnavailable)
 	}
-	answer, err := l.shell.kill(ctx, mesos.FrameworkID(frameworkID), mesos.TaskID(taskID), -1)
+	answer, err := l.kill(ctx, mesos.FrameworkID(frameworkID), mesos.TaskID(taskID), -1)
 	switch {
 	case err != nil:
 		return err
