@@ -102,9 +102,9 @@ func explainFailed(s Status) string {
 	switch s.Reason {
 	case "REASON_CONTAINER_LIMITATION_MEMORY":
 		if m := memoryUse.FindStringSubmatch(s.Message); m != nil {
-			return fmt.Sprintf("Killed: it used %s %s of the %s %s memory that it asked for.", m[3], m[4], m[1], m[2])
+			return fmt.Sprintf("Killed: it used %s %s of its limit of %s %s memory.", m[3], m[4], m[1], m[2])
 		}
-		return "Killed: it used more memory than it asked for."
+		return "Killed: it used more memory than its limit."
 	case "REASON_CONTAINER_LIMITATION_DISK":
 		return sentence("Killed: it used more disk than it asked for", detail(s.Message))
 	case "REASON_CONTAINER_LIMITATION":
