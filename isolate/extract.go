@@ -15,7 +15,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/klauspost/compress/zstd"
 	"github.com/ulikunitz/xz"
 )
 
@@ -24,7 +23,6 @@ var archiveEndings = []struct{ ending, kind string }{
 	{".tar.gz", "tar.gz"}, {".tgz", "tar.gz"},
 	{".tar.bz2", "tar.bz2"}, {".tbz2", "tar.bz2"},
 	{".tar.xz", "tar.xz"}, {".txz", "tar.xz"},
-	{".tar.zst", "tar.zst"},
 	{".tar", "tar"},
 	{".zip", "zip"},
 	{".gz", "gz"},
@@ -76,12 +74,6 @@ func decompress(src io.Reader, kind string) (io.ReadCloser, error) {
 	case "tar.xz":
 		r, err := xz.NewReader(src)
 		return io.NopCloser(r), err
-	case "tar.zst":
-		r, err := zstd.NewReader(src, zstd.WithDecoderConcurrency(1))
-		if err != nil {
-			return nil, err
-		}
-		return r.IOReadCloser(), nil
 	}
 	return io.NopCloser(src), nil
 }

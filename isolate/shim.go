@@ -21,8 +21,8 @@ const shimName = "clusterd-shim"
 const orderFD = 3
 
 // shimEnv keeps the Go runtime of a shim small, and fast to start: settle turns
-// garbage collection on.
-var shimEnv = []string{"GOMAXPROCS=1", "GOGC=off"}
+// garbage collection on, and no cpu limits are looked up or followed.
+var shimEnv = []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=containermaxprocs=0,updatemaxprocs=0"}
 
 var supervisor Supervisor
 
