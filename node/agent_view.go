@@ -109,7 +109,8 @@ func statistics(s isolate.Stats) *v1.ResourceStatistics {
 		CpusSystemTimeSecs: proto.Float64(s.CPUSystem.Seconds()),
 		CpusSoftLimit:      proto.Float64(float64(s.CPUSharesMilli) / 1000),
 	}
-	if s.CPULimitMilli > 0 {
+	// Without a quota the request is the only limit there is to tell (OPR-135).
+	if out.CpusLimit = out.CpusSoftLimit; s.CPULimitMilli > 0 {
 		out.CpusLimit = proto.Float64(float64(s.CPULimitMilli) / 1000)
 	}
 	if s.CPUPeriods != nil {

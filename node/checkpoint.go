@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,10 +24,13 @@ import (
 //	<work-dir>/meta/agent.db         the keys of package agent
 //	<work-dir>/meta/boot_id          of the machine when the agent last started
 //	<work-dir>/meta/slaves/latest -> <agent id>
+//	<work-dir>/slaves/latest -> <agent id>
 //
-// Removing the link makes the next start a new agent, as operators know it (EXE-159, EXE-185).
+// Removing the link in meta makes the next start a new agent, as operators know it (EXE-159,
+// EXE-185). boot_id is for them to read: what counts is the agent's record.
 type checkpointStore struct {
 	db   *bbolt.DB
+	work string
 	meta string
 
 	mu      sync.Mutex
@@ -50,7 +54,7 @@ func openCheckpoints(workDir string) (*checkpointStore, error) {
 		}
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
-	s := &checkpointStore{db: db, meta: meta, wake: make(chan struct{}, 1)}
+	s := &checkpointStore{db: db, work: workDir, meta: meta, wake: make(chan struct{}, 1)}
 	if err := db.Update(func(tx *bbolt.Tx) error {
 		_, err := tx.CreateBucketIfNotExists(checkpointBucket)
 		return err
@@ -83,8 +87,9 @@ func (s *checkpointStore) load() (map[string][]byte, error) {
 	return keys, err
 }
 
-// linkLatest makes the link to the agent that a record names. The link comes before the record:
-// without it the next start would take the keys for those of an agent that was given up.
+// linkLatest makes the links to the agent that a record names, and the file with the boot id
+// (EXE-176, EXE-184). The link comes before the record: without it the next start would take the
+// keys for those of an agent that was given up.
 func (s *checkpointStore) linkLatest(record []byte) error {
 	var agent wire.AgentRecord
 	if record == nil {
@@ -97,10 +102,28 @@ func (s *checkpointStore) linkLatest(record []byte) error {
 	if id == "" {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Join(s.meta, "slaves", id), 0o755); err != nil {
-		return err
+	for _, parent := range []string{s.work, s.meta} {
+		slaves := filepath.Join(parent, "slaves")
+		if err := os.MkdirAll(filepath.Join(slaves, id), 0o755); err != nil {
+			return err
+		}
+		if err := replaceLink(id, filepath.Join(slaves, "latest")); err != nil {
+			return err
+		}
 	}
-	return replaceLink(id, filepath.Join(s.meta, "slaves", "latest"))
+	return replaceFile([]byte(agent.GetBootId()), filepath.Join(s.meta, "boot_id"))
+}
+
+// replaceFile gives the file at path a new content in one step.
+func replaceFile(content []byte, path string) error {
+	if old, err := os.ReadFile(path); err == nil && bytes.Equal(old, content) {
+		return nil
+	}
+	tmp := path + ".new"
+	if err := os.WriteFile(tmp, content, 0o644); err != nil {
+		return errors.Join(err, os.Remove(tmp))
+	}
+	return os.Rename(tmp, path)
 }
 
 // replaceLink points the symbolic link at path to target in one step.

@@ -110,7 +110,7 @@ func validateCheckStatus(c *v1.CheckStatusInfo) string {
 	case v1.CheckInfo_TCP:
 		name, set = "tcp", c.Tcp != nil
 	default:
-		return "Expecting 'type' to be present in 'check_status'"
+		return "" // of a check that has not run yet
 	}
 	if !set {
 		return fmt.Sprintf("Expecting '%s' to be set for %s check's status", name, c.GetType())
@@ -159,10 +159,13 @@ func (a *Agent) repeated(e *executor, updates []*v1executor.Call_Update) {
 }
 
 // reconcile compares what was sent with what arrived. A command task that did not arrive is sent
-// again, unless it was killed since. Other tasks are dropped (EXE-18). What never arrived has not
-// used the executor (EXE-19).
+// again, unless it was killed since. Other tasks are dropped (EXE-18). A custom executor that this
+// agent has sent a task counts as used, whether the task arrived or not (EXE-19); a built-in one is
+// of no use without its task.
 func (a *Agent) reconcile(e *executor, known []*v1.TaskInfo) {
-	e.used = e.proven
+	if e.command {
+		e.used = e.proven
+	}
 	for _, t := range slices.Clone(e.tasks) {
 		if t.terminal() || t.view.GetState() != v1.TaskState_TASK_STAGING || !t.delivered && !t.unsure {
 			continue
@@ -206,7 +209,7 @@ func (a *Agent) executorUpdate(e *executor, status *v1.TaskStatus) {
 	case e.f.terminating:
 		// The master has settled what became of the tasks.
 		if i >= 0 {
-			e.tasks[i].view = viewWith(e.tasks[i].view, status)
+			e.tasks[i].view = viewWith(e.tasks[i].view, a.complete(e, status))
 		}
 		a.confirm(e, id, uuid)
 		return

@@ -48,6 +48,9 @@ func TestCallRefusals(t *testing.T) {
 			s.Uuid = uuid(2)
 			s.CheckStatus = &v1.CheckStatusInfo{Type: v1.CheckInfo_TCP.Enum(), Tcp: &v1.CheckStatusInfo_Tcp{}}
 		}), 202, ""},
+		{"check that has not run", with(func(_ *v1executor.Call, s *v1.TaskStatus) {
+			s.Uuid, s.CheckStatus = uuid(2), &v1.CheckStatusInfo{}
+		}), 202, ""},
 		{"framework", with(func(c *v1executor.Call, _ *v1.TaskStatus) { c.FrameworkId = mesos.FrameworkID("G").Proto() }), 400, "Framework cannot be found"},
 		{"unknown executor", with(func(c *v1executor.Call, _ *v1.TaskStatus) { c.ExecutorId = mesos.ExecutorID("x").Proto() }), 400, "Executor cannot be found"},
 		{"not subscribed", with(func(c *v1executor.Call, _ *v1.TaskStatus) { c.ExecutorId = mesos.ExecutorID("e2").Proto() }), 403, "Executor is not subscribed"},

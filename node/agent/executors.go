@@ -271,7 +271,9 @@ func (a *Agent) completeTasks(e *executor) {
 	if e.f.durable() {
 		a.tx.remove(keyExecutor(e.f.id, e.id))
 	}
-	e.f.completed = last(append(e.f.completed, a.executorView(e)), a.cfg.MaxCompletedExecutorsPerFramework)
+	view := a.executorView(e)
+	view.Resources = sumOf([][]*v1.Resource{e.info.GetResources()})
+	e.f.completed = last(append(e.f.completed, view), a.cfg.MaxCompletedExecutorsPerFramework)
 	a.completeFramework(e.f)
 }
 

@@ -215,6 +215,9 @@ func TestShutdownFramework(t *testing.T) {
 	if len(events(effects, v1executor.Event_ACKNOWLEDGED)) != 1 {
 		t.Error("the executor waits for its acknowledgement")
 	}
+	if s := r.a.framework("F").executor("t2").tasks[0].view.GetStatuses(); s[len(s)-1].GetContainerStatus() == nil {
+		t.Errorf("the last status is incomplete: %v", s)
+	}
 	effects = append(effects, r.step(ContainerExited{ID: command.ID, Exit: Exit{Status: 15}})...)
 	effects = append(effects, r.run(frameworkInfo(true), commandTask("t4", "x"))...)
 	destroyed := r.after(5 * time.Second)
@@ -286,5 +289,25 @@ func TestDismissed(t *testing.T) {
 		if key == "info" || key[:3] != "gc/" {
 			t.Errorf("key %s is left", key)
 		}
+	}
+}
+
+// EXE-15, EXE-19: an executor that subscribes anew without the task that it was sent loses the task,
+// but was sent one: it is not shut down. A built-in one gets its task again, unless it was killed.
+func TestResubscribedExecutorIsLeftAlone(t *testing.T) {
+	r := newRig(t)
+	spec := r.start(frameworkInfo(true, partitionAware), "e1", 1, customTask("t1", "e1"))
+	effects := append(r.subscribe("e1", 2, nil), r.step(ContainerUpdated{ID: spec.ID})...)
+	expectStatus(t, effects, "t1", v1.TaskState_TASK_DROPPED, v1.TaskStatus_REASON_AGENT_RESTARTED.Enum(), "Task launched during agent restart")
+	if got := events(effects, v1executor.Event_SHUTDOWN); len(got) != 0 {
+		t.Error("shut down")
+	}
+
+	r = newRig(t)
+	r.start(frameworkInfo(true), "c1", 1, commandTask("c1", "x"))
+	r.step(ExecutorClosed{Stream: 1})
+	r.kill("c1", nil)
+	if got := events(r.subscribe("c1", 2, nil), v1executor.Event_SHUTDOWN); len(got) != 1 {
+		t.Error("a built-in executor is kept without a task")
 	}
 }

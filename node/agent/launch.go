@@ -119,6 +119,8 @@ func (a *Agent) launchSpec(e *executor) (LaunchSpec, error) {
 	command := e.info.GetCommand()
 	if e.command {
 		command = e.queued()[0].info.GetCommand()
+	} else if fault := noCommand(command); fault != "" {
+		return LaunchSpec{}, errors.New(fault)
 	}
 	environment, overwritten, err := a.environment(e)
 	if err != nil {
@@ -138,6 +140,18 @@ func (a *Agent) launchSpec(e *executor) (LaunchSpec, error) {
 		Limits:        a.limits(e),
 		ShutdownGrace: a.shutdownGrace(e),
 	}, nil
+}
+
+// noCommand says what a custom executor lacks to be started (EXE-44). Built-in ones tell it of their
+// task themselves.
+func noCommand(c *v1.CommandInfo) string {
+	switch {
+	case c.GetValue() != "":
+		return ""
+	case c.GetShell():
+		return "Failed to determine the launch command: Shell specified but no command value provided"
+	}
+	return "Failed to determine the launch command: No executable specified"
 }
 
 // user is whom a command runs as, empty for the agent's user (EXE-47).

@@ -441,3 +441,42 @@ func TestLaunchWaitsForCollection(t *testing.T) {
 	r.step(Collected{Path: path.Dir(path.Dir(executor))})
 	one[Launch](t, r.step(Collected{Path: executor}))
 }
+
+// EXE-44: a custom executor without a command is refused with the cause, and nothing is launched.
+func TestExecutorWithoutCommand(t *testing.T) {
+	for _, c := range []struct {
+		command *v1.CommandInfo
+		cause   string
+	}{
+		{&v1.CommandInfo{}, "Shell specified but no command value provided"},
+		{&v1.CommandInfo{Shell: proto.Bool(false), Arguments: []string{"x"}}, "No executable specified"},
+	} {
+		r := newRig(t)
+		task := customTask("t1", "e1")
+		task.Executor.Command = c.command
+		effects := r.run(frameworkInfo(true), task)
+		if len(all[Launch](effects)) != 0 {
+			t.Error("launched")
+		}
+		expectStatus(t, effects, "t1", v1.TaskState_TASK_FAILED, v1.TaskStatus_REASON_CONTAINER_LAUNCH_FAILED.Enum(),
+			"Failed to launch container: Failed to determine the launch command: "+c.cause)
+	}
+}
+
+// The user of a task is shown only where a command names one, as the master shows it (OPR-108).
+func TestViewOfUser(t *testing.T) {
+	for _, c := range []struct{ executor, task, want string }{{"", "", ""}, {"e", "", "e"}, {"e", "t", "t"}} {
+		executor := &v1.ExecutorInfo{Command: &v1.CommandInfo{}}
+		info := &v1.TaskInfo{Command: &v1.CommandInfo{}}
+		if c.executor != "" {
+			executor.Command.User = proto.String(c.executor)
+		}
+		if c.task != "" {
+			info.Command.User = proto.String(c.task)
+		}
+		view := viewOf(&framework{id: "F", info: frameworkInfo(true)}, executor, info, false)
+		if view.GetUser() != c.want || (view.User == nil) != (c.want == "") {
+			t.Errorf("executor %q, task %q: shown %v", c.executor, c.task, view.User)
+		}
+	}
+}

@@ -64,17 +64,14 @@ func viewOf(f *framework, executor *v1.ExecutorInfo, info *v1.TaskInfo, command 
 		KillPolicy:  info.KillPolicy,
 		Limits:      info.Limits,
 	}
-	user := f.info.GetUser()
 	if !command {
 		view.ExecutorId = executor.GetExecutorId()
 	}
+	// As the master has it: the framework's own user goes without saying.
 	for _, c := range []*v1.CommandInfo{executor.GetCommand(), info.GetCommand()} {
 		if c.GetUser() != "" {
-			user = c.GetUser()
+			view.User = c.User
 		}
-	}
-	if user != "" {
-		view.User = proto.String(user)
 	}
 	return view
 }

@@ -231,6 +231,9 @@ func TestCompletion(t *testing.T) {
 	if len(done.Completed) != 1 || done.Completed[0].GetState() != v1.TaskState_TASK_FINISHED {
 		t.Fatalf("completed %+v", done)
 	}
+	if got := milli(done.Resources[0].GetScalar().GetValue()); len(done.Resources) != 2 || got != 1000*overheadCPUs {
+		t.Errorf("resources %v, want the executor's own", done.Resources)
+	}
 }
 
 // EXE-24, EXE-30: messages go both ways, and are lost where nobody listens.

@@ -57,7 +57,7 @@ type ExecutorView struct {
 	State string
 	// Limits are those wanted for the container now.
 	Limits Limits
-	// Resources of the executor and its live tasks.
+	// Resources of the executor and its live tasks; of a completed executor what it was given itself.
 	Resources []*v1.Resource
 	// Queued wait for the executor to subscribe, Launched were sent to it, Terminated have an
 	// unacknowledged update, Completed none.
