@@ -41,8 +41,5 @@ func (t MediaType) Unmarshal(data []byte, m proto.Message) error {
 	if t == JSON {
 		return UnmarshalJSON(data, m)
 	}
-	if err := proto.Unmarshal(data, m); err != nil {
-		return fmt.Errorf("decode %s: %w", m.ProtoReflect().Descriptor().FullName(), err)
-	}
-	return nil
+	return unmarshalProtobuf(data, m)
 }
