@@ -232,6 +232,19 @@ func (f *framework) offer(ctx context.Context, cpus float64) (*v1.Offer, error) 
 	}
 }
 
+// only gets one offer with at least so many cpus, and no other until it is called again: none comes
+// while a clock runs.
+func (f *framework) only(ctx context.Context, cpus float64) (*v1.Offer, error) {
+	if err := f.call(&v1scheduler.Call{Type: v1scheduler.Call_REVIVE.Enum()}); err != nil {
+		return nil, err
+	}
+	o, err := f.offer(ctx, cpus)
+	if err != nil {
+		return nil, err
+	}
+	return o, f.call(&v1scheduler.Call{Type: v1scheduler.Call_SUPPRESS.Enum()})
+}
+
 func offeredCPUs(o *v1.Offer) float64 {
 	var sum float64
 	for _, r := range o.GetResources() {
@@ -260,14 +273,6 @@ func (f *framework) accept(o *v1.Offer, tasks []*v1.TaskInfo) error {
 			}},
 		},
 	})
-}
-
-func (f *framework) revive() error {
-	return f.call(&v1scheduler.Call{Type: v1scheduler.Call_REVIVE.Enum()})
-}
-
-func (f *framework) suppress() error {
-	return f.call(&v1scheduler.Call{Type: v1scheduler.Call_SUPPRESS.Enum()})
 }
 
 func (f *framework) kill(task *v1.TaskInfo) error {

@@ -3,37 +3,39 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	v1 "clusterd/node/mesos/v1"
 )
 
-// turns is how many samples clusterd and the reference take before the other's turn.
-const turns = 10
+// rest comes before each sample of either side. Without it a start profits from the one before:
+// the first process that moves to another cgroup waits for the kernel's RCU grace period, those that
+// follow at once do not.
+const rest = 100 * time.Millisecond
 
 // measureLatency starts tasks one after the other on an idle daemon: from before the ACCEPT is sent
-// until TASK_RUNNING is here. Each task is ended before the next one starts.
+// until TASK_RUNNING is here. The reference takes turns with it; everything is ended before the next
+// sample.
 func measureLatency(ctx context.Context, b *bench) error {
 	var ours, starting, theirs []float64
 	err := b.withFramework(ctx, func(d *daemon, f *framework) error {
 		for i := range b.samples {
-			if i%turns == 0 && b.reference != nil {
-				for range min(turns, b.samples-i) {
-					took, err := b.reference.start(ctx, 1)
-					if err != nil {
-						return fmt.Errorf("reference: %w", err)
-					}
-					theirs = append(theirs, milliseconds(took))
+			if b.reference != nil {
+				if err := wait(ctx, d, rest); err != nil {
+					return err
 				}
+				took, err := b.reference.start(ctx, 1)
+				if err != nil {
+					return fmt.Errorf("reference: %w", err)
+				}
+				theirs = append(theirs, milliseconds(took))
 			}
-			one, err := runBatch(ctx, f, fmt.Sprintf("one-%d", i), 1, v1.TaskState_TASK_RUNNING, sleepArgv)
+			one, err := runSingle(ctx, f, d, i)
 			if err != nil {
 				return err
 			}
 			ours = append(ours, milliseconds(one.running.Sub(one.accepted)))
 			starting = append(starting, milliseconds(one.starting.Sub(one.accepted)))
-			if err := one.end(ctx, f, d); err != nil {
-				return err
-			}
 		}
 		return nil
 	})
@@ -43,6 +45,22 @@ func measureLatency(ctx context.Context, b *bench) error {
 	b.addLatency(ours, starting, theirs)
 	b.say("latency: p50 %s ms", number(percentile(ours, 50)))
 	return nil
+}
+
+// runSingle starts one task after a rest, and ends it.
+func runSingle(ctx context.Context, f *framework, d *daemon, i int) (*batch, error) {
+	o, err := f.only(ctx, taskCPUs)
+	if err != nil {
+		return nil, err
+	}
+	if err := wait(ctx, d, rest); err != nil {
+		return nil, err
+	}
+	one, err := acceptBatch(ctx, f, o, fmt.Sprintf("one-%d", i), 1, v1.TaskState_TASK_RUNNING, sleepArgv)
+	if err != nil {
+		return nil, err
+	}
+	return one, one.end(ctx, f, d)
 }
 
 func (b *bench) addLatency(ours, starting, theirs []float64) {

@@ -28,17 +28,15 @@ type batch struct {
 
 // runBatch launches n tasks on one offer and waits until each has reached the state wanted.
 func runBatch(ctx context.Context, f *framework, prefix string, n int, wanted v1.TaskState, argv []string) (*batch, error) {
-	if err := f.revive(); err != nil {
-		return nil, err
-	}
-	o, err := f.offer(ctx, float64(n)*taskCPUs)
+	o, err := f.only(ctx, float64(n)*taskCPUs)
 	if err != nil {
 		return nil, err
 	}
-	// The rest must not come back while the clock runs.
-	if err := f.suppress(); err != nil {
-		return nil, err
-	}
+	return acceptBatch(ctx, f, o, prefix, n, wanted, argv)
+}
+
+// acceptBatch starts the clock.
+func acceptBatch(ctx context.Context, f *framework, o *v1.Offer, prefix string, n int, wanted v1.TaskState, argv []string) (*batch, error) {
 	b := &batch{tasks: tasks(o, prefix, n, taskCPUs, argv...), accepted: time.Now()}
 	if err := f.accept(o, b.tasks); err != nil {
 		return nil, err
