@@ -108,11 +108,9 @@ func TestMailboxPlaces(t *testing.T) {
 	}
 }
 
-// A subscriber that does not read is cut off at a bound; one that reads gets everything and then the end.
-// SCH-261, SCH-291
-func TestStreamBounds(t *testing.T) {
-	gone := 0
-	s := newStream[*v1scheduler.Event](func() { gone++ })
+// A subscriber gets everything and then the end. SCH-261
+func TestStreamEnd(t *testing.T) {
+	s := newStream[*v1scheduler.Event](func() { t.Error("cut off") })
 	ev := &v1scheduler.Event{Type: v1scheduler.Event_HEARTBEAT.Enum()}
 	s.push(ev)
 	s.push(ev)
@@ -124,26 +122,85 @@ func TestStreamBounds(t *testing.T) {
 	if _, err := s.Next(t.Context()); err != io.EOF {
 		t.Errorf("after the last event: %v, want EOF", err)
 	}
-	for name, big := range map[string]*v1scheduler.Event{
-		"many":  ev,
-		"large": {Message: &v1scheduler.Event_Message{Data: make([]byte, 1<<20)}},
-	} {
-		gone = 0
-		s = newStream[*v1scheduler.Event](func() { gone++ })
-		for range maxStreamEvents + 10 {
-			s.push(big)
+}
+
+// A subscriber that does not read is cut off: at once when far too much waits for it, else after a while.
+// SCH-291
+func TestStreamSlowSubscriber(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		large := &v1scheduler.Event{Message: &v1scheduler.Event_Message{Data: make([]byte, 1<<20)}}
+		for name, stalled := range map[string]time.Duration{"far too much": 0, "for too long": streamPatience + 1} {
+			gone := 0
+			s := newStream[*v1scheduler.Event](func() { gone++ })
+			for range maxStalledBytes >> 20 {
+				s.push(large)
+			}
+			if time.Sleep(stalled); stalled == 0 {
+				for range (maxStreamBytes - maxStalledBytes) >> 20 {
+					s.push(large)
+				}
+			}
+			s.push(large)
+			if gone != 1 {
+				t.Errorf("%s: told %d times that the subscriber is cut off, want once", name, gone)
+			}
+			if _, err := s.Next(t.Context()); !errors.Is(err, errSlowSubscriber) {
+				t.Errorf("%s: %v", name, err)
+			}
+			s.Close()
+			if gone != 1 {
+				t.Errorf("%s: told again", name)
+			}
 		}
-		if gone != 1 {
-			t.Errorf("%s: told %d times that the subscriber is cut off, want once", name, gone)
+	})
+}
+
+// A subscriber that reads gets all of a large batch, in order and in pieces, and may be idle for long
+// before. SCH-238, SCH-291
+func TestStreamBurst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStream[*v1scheduler.Event](func() { t.Error("cut off") })
+		time.Sleep(time.Hour)
+		sent, got := 0, 0
+		send := func() {
+			n := float64(sent)
+			s.push(&v1scheduler.Event{Subscribed: &v1scheduler.Event_Subscribed{HeartbeatIntervalSeconds: &n}})
+			sent++
 		}
-		if _, err := s.Next(t.Context()); !errors.Is(err, errSlowSubscriber) {
-			t.Errorf("%s: %v", name, err)
+		for range 50_000 {
+			send()
 		}
-		s.Close()
-		if gone != 1 {
-			t.Errorf("%s: told again", name)
+		for range 20 {
+			time.Sleep(streamPatience - 1)
+			got += takeNumbered(t, s, got)
+			send()
+		}
+		for got < sent {
+			got += takeNumbered(t, s, got)
+		}
+		s.end()
+		if _, err := s.Next(t.Context()); err != io.EOF {
+			t.Errorf("at the end: %v", err)
+		}
+		if s.bytes != 0 {
+			t.Errorf("%d bytes are charged to an empty queue", s.bytes)
+		}
+	})
+}
+
+// takeNumbered takes one batch and checks that its numbers follow.
+func takeNumbered(t *testing.T, s *stream[*v1scheduler.Event], from int) int {
+	t.Helper()
+	batch, err := s.Next(t.Context())
+	if err != nil || len(batch) == 0 || len(batch) > maxTake {
+		t.Fatalf("after %d events: a batch of %d, %v", from, len(batch), err)
+	}
+	for i, ev := range batch {
+		if n := ev.GetSubscribed().GetHeartbeatIntervalSeconds(); int(n) != from+i {
+			t.Fatalf("event %v, want %d", n, from+i)
 		}
 	}
+	return len(batch)
 }
 
 // Requests get their own answers; one that was given up gets none; a stopped loop answers all. SCH-293
