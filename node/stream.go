@@ -16,7 +16,7 @@ import (
 // the core makes faster than anybody can write them.
 const (
 	maxStalledBytes = 16 << 20
-	maxStreamBytes  = 256 << 20
+	maxStreamBytes  = 128 << 20
 	streamPatience  = 5 * time.Second
 	// eventOverhead is what a queued event costs beyond its encoded size.
 	eventOverhead = 512
