@@ -5,7 +5,12 @@ import (
 	"fmt"
 	"net"
 	"syscall"
+	"time"
 )
+
+// portPatience is how long a port in use is tried again: a process that a killed node was just about
+// to start holds the node's ports until it executes its program.
+const portPatience = time.Second
 
 // listeners are the sockets of a node.
 type listeners struct {
@@ -18,7 +23,7 @@ func (l *listeners) open(cfg *Config) error {
 		flag, addr string
 		to         *net.Listener
 	}{{"listen", cfg.Listen, &l.master}, {"agent-listen", cfg.AgentListen, &l.agent}, {"peer-listen", cfg.PeerListen, &l.peer}} {
-		got, err := net.Listen("tcp", w.addr)
+		got, err := patiently(func() (net.Listener, error) { return net.Listen("tcp", w.addr) })
 		if err != nil {
 			l.close()
 			if errors.Is(err, syscall.EADDRINUSE) {
@@ -33,6 +38,16 @@ func (l *listeners) open(cfg *Config) error {
 		*w.to = got
 	}
 	return nil
+}
+
+// patiently tries again while the port is in use, but not for long.
+func patiently(listen func() (net.Listener, error)) (net.Listener, error) {
+	for end := time.Now().Add(portPatience); ; time.Sleep(20 * time.Millisecond) {
+		l, err := listen()
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(end) {
+			return l, err
+		}
+	}
 }
 
 // close gives the ports back; those that a server has closed already are no error.

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"clusterd/node/agent"
@@ -14,32 +15,40 @@ import (
 
 // attachSandboxes makes the sandboxes that earlier runs left below workDir readable:
 // slaves/<agent>/frameworks/<framework>/executors/<executor>/runs/<container> (EXE-176).
+// The agent's own link latest leads to directories that are found under their real names.
 func (n *Node) attachSandboxes(workDir string) error {
-	runs, err := filepath.Glob(filepath.Join(workDir, "slaves", "*", "frameworks", "*", "executors", "*", "runs", "*"))
+	runs, err := fs.Glob(os.DirFS(workDir), "slaves/*/frameworks/*/executors/*/runs/*")
 	if err != nil {
 		return err
 	}
 	latest := make(map[string]string) // target of each link "latest", so that it is attached last
-	for _, dir := range runs {
-		if filepath.Base(dir) == "latest" {
+	var dirs []string
+	for _, run := range runs {
+		dir := filepath.Join(workDir, filepath.FromSlash(run))
+		info, err := os.Lstat(dir)
+		switch {
+		case strings.HasPrefix(run, "slaves/latest/") || errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return err
+		case info.IsDir():
+			dirs = append(dirs, dir)
+		case filepath.Base(dir) == "latest":
 			if target, err := os.Readlink(dir); err == nil {
 				latest[filepath.Dir(dir)] = target
 			}
 		}
 	}
-	for _, dir := range runs {
-		info, err := os.Lstat(dir)
-		if errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
-			continue
-		} else if err != nil {
-			return err
+	slices.SortStableFunc(dirs, func(a, b string) int {
+		newest := func(dir string) int {
+			if latest[filepath.Dir(dir)] == filepath.Base(dir) {
+				return 1
+			}
+			return 0
 		}
-		if latest[filepath.Dir(dir)] != filepath.Base(dir) {
-			n.agentFiles.AttachSandbox(sandboxAt(dir))
-		}
-	}
-	for parent, target := range latest {
-		n.agentFiles.AttachSandbox(sandboxAt(filepath.Join(parent, target)))
+		return newest(a) - newest(b)
+	})
+	for _, dir := range dirs {
+		n.agentFiles.AttachSandbox(sandboxAt(dir))
 	}
 	return nil
 }

@@ -129,7 +129,6 @@ func (a *Agent) recoverExecutor(e *executor, state ContainerState, found, reboot
 	case found && state.Exit != nil && state.Exit.Status < 0 && state.Exit.Limitation == nil && !rebooted && !e.sighted():
 		// It died with the agent while it was being launched: nothing has run in it.
 		a.emit(Forget{ID: e.container})
-		a.renew(e)
 		a.relaunch(e)
 	case found && state.Exit != nil:
 		e.launching = true
@@ -137,7 +136,8 @@ func (a *Agent) recoverExecutor(e *executor, state ContainerState, found, reboot
 	case found && !rebooted:
 		a.awaitExecutor(e, state.Pid)
 	case !rebooted && !e.sighted():
-		// The agent died between the checkpoint and the launch: the container never was.
+		// The agent died between the checkpoint and the launch: the container never was, though half
+		// of its sandbox may be there.
 		a.relaunch(e)
 	default:
 		e.launching = found
@@ -146,8 +146,9 @@ func (a *Agent) recoverExecutor(e *executor, state ContainerState, found, reboot
 	a.completeTasks(e)
 }
 
-// relaunch does the launch that an agent before this one had only stored.
+// relaunch does the launch that an agent before this one had only stored, in a fresh container.
 func (a *Agent) relaunch(e *executor) {
+	a.renew(e)
 	for _, t := range e.tasks {
 		t.unsure = false
 	}

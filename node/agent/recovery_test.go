@@ -106,17 +106,21 @@ func TestEndedMeanwhile(t *testing.T) {
 	}
 }
 
-// A crash between checkpoint and launch launches, one after the launch does not launch again.
+// EXE-149: a crash between checkpoint and launch launches, in a fresh container: of the first one half
+// of a sandbox may be there. One after the launch does not launch again.
 func TestLaunchIsDoneOnce(t *testing.T) {
 	r := newRig(t)
 	first := one[Launch](t, r.run(frameworkInfo(true), commandTask("t1", "x"))).Spec
 	effects := r.crash(nil)
 	again := one[Launch](t, effects).Spec
-	if again.ID != first.ID || again.Directory != first.Directory || again.Limits != first.Limits {
+	if again.ID == first.ID || again.Directory == first.Directory || again.Limits != first.Limits {
 		t.Fatalf("launched %s, before %s", renderSpec(again), renderSpec(first))
 	}
+	if _, scheduled := r.a.garbage.ended[first.Directory]; !scheduled {
+		t.Error("the first sandbox will stay for ever")
+	}
 	r.step(ContainerLaunched{ID: again.ID, Pid: 100})
-	effects = r.crash(map[mesos.ContainerID]ContainerState{first.ID: {Pid: 100}})
+	effects = r.crash(map[mesos.ContainerID]ContainerState{again.ID: {Pid: 100}})
 	if len(all[Launch](effects)) != 0 {
 		t.Fatal("launched though it runs")
 	}

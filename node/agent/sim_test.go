@@ -501,7 +501,12 @@ func (w *world) containerActs(c *simContainer, may func(int, func())) {
 			}
 		})
 	}
-	if len(c.live) == 0 && len(c.updates) == 0 && (c.told || c.started && (c.spec.CommandTask || w.calm)) {
+	// An idle custom executor is left alone (EXE-19): it ends when it has enough.
+	enough := c.started
+	if !c.spec.CommandTask {
+		enough = w.calm && c.connected
+	}
+	if len(c.live) == 0 && len(c.updates) == 0 && (c.told || enough) {
 		may(1, func() { w.die(c, 0) })
 	}
 }
