@@ -15,6 +15,10 @@ import (
 func TestMain(m *testing.M) {
 	SetSupervisor(testSupervisor)
 	MaybeInit()
+	if os.Getpid() == 1 {
+		guestMain()
+		return
+	}
 	if dir := os.Getenv(daemonMark); dir != "" {
 		testDaemon(dir)
 		os.Exit(0)
@@ -145,6 +149,10 @@ var testRoot = sync.OnceValue(func() string {
 	return fmt.Sprintf("clusterd-test-%d", os.Getpid())
 })
 
+// guestMark on the kernel's command line makes the test binary the init of a
+// machine of its own.
+const guestMark = "CLUSTERD_TEST_GUEST"
+
 // daemonMark makes the test binary a daemon of its own, to be killed.
 const daemonMark = "CLUSTERD_TEST_DAEMON"
 
@@ -172,7 +180,11 @@ func openContainers(tb testing.TB) *Runtime {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	if iso := r.Isolation(); !iso.Containers {
+	iso := r.Isolation()
+	if os.Getenv(guestMark) != "" && iso.Cgroups != "v2" {
+		tb.Fatalf("the guest has no cgroups version 2: %+v", iso)
+	}
+	if !iso.Containers {
 		tb.Skipf("no containers here: %+v", iso.Missing)
 	}
 	return r
