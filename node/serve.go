@@ -19,7 +19,7 @@ func (n *Node) serve() {
 	build := buildInfo()
 	master := api.NewMaster(api.MasterOptions{
 		Leader: n, State: masterState{n}, Scheduler: office{n}, Operator: office{n}, Files: n.masterFiles,
-		Metrics: n.masterMetrics, Flags: n.flagValues, Build: build, Other: n.hub.Handler(), Logger: n.log,
+		Metrics: n.masterMetrics, Flags: n.flagValues, Build: build, Dashboard: n.hub.Handler(), Logger: n.log,
 	})
 	agent := api.NewAgent(api.AgentOptions{
 		State: agentState{n}, Executors: n.agent, Containers: containerUsage{n}, Files: n.agentFiles,

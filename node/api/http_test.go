@@ -500,10 +500,14 @@ func TestPaths(t *testing.T) {
 			t.Errorf("%s: %d %q, want %d", test.path, w.Code, w.Body, test.want)
 		}
 	}
-	other := NewMaster(MasterOptions{Leader: &cluster.leader, Files: cluster.files, Logger: quiet, Other: http.HandlerFunc(
+	pages := NewMaster(MasterOptions{Leader: &cluster.leader, Files: cluster.files, Logger: quiet, Dashboard: http.HandlerFunc(
 		func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "page "+r.URL.Path) })})
-	if w := do(other, "GET", "/ui/x", ""); w.Body.String() != "page /ui/x" {
-		t.Errorf("other: %q", w.Body)
+	for path, want := range map[string]string{
+		"/": "page /", "/ui/x": "page /ui/x", "/ui": "404 Not Found.", "/uix": "404 Not Found.", "/nosuch": "404 Not Found.",
+	} {
+		if w := do(pages, "GET", path, ""); w.Body.String() != want {
+			t.Errorf("%s of a master with a dashboard: %q, want %q", path, w.Body, want)
+		}
 	}
 }
 

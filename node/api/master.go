@@ -9,7 +9,7 @@ import (
 	"clusterd/node/mesos"
 )
 
-// MasterOptions are the parts of a node that NewMaster speaks for. All but Other are needed.
+// MasterOptions are the parts of a node that NewMaster speaks for. All but Dashboard are needed.
 type MasterOptions struct {
 	Leader    Leader
 	State     MasterState
@@ -21,9 +21,9 @@ type MasterOptions struct {
 	// Flags returns the flags that have a value, with the text form of that value (OPR-217).
 	Flags func() map[string]string
 	Build Build
-	// Other answers every path without a route, such as the dashboard's; nil means 404.
-	Other  http.Handler
-	Logger *slog.Logger
+	// Dashboard answers / and every path below /ui; nil means 404.
+	Dashboard http.Handler
+	Logger    *slog.Logger
 }
 
 // Operator is the leading master as operators see it, for calls that change something.
@@ -57,7 +57,7 @@ func NewMaster(options MasterOptions) http.Handler {
 		{path: "/kill", scoped: true, serve: m.leading(m.kill)},         // ours
 		{path: "/redirect", scoped: true, exact: true, serve: m.redirect},
 	}...)
-	return newRouter("master", table, options.Other)
+	return newRouter("master", table, options.Dashboard)
 }
 
 type master struct{ MasterOptions }

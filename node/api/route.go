@@ -22,11 +22,11 @@ type route struct {
 // clients post to whatever spelling they grew up with.
 type router struct {
 	routes map[string]route
-	other  http.Handler // everything without a route; nil answers 404
+	pages  http.Handler // the dashboard; nil answers 404
 }
 
-func newRouter(process string, table []route, other http.Handler) *router {
-	rt := &router{routes: make(map[string]route, 2*len(table)), other: other}
+func newRouter(process string, table []route, pages http.Handler) *router {
+	rt := &router{routes: make(map[string]route, 2*len(table)), pages: pages}
 	for _, r := range table {
 		rt.routes[r.path] = r
 		if r.scoped {
@@ -38,10 +38,10 @@ func newRouter(process string, table []route, other http.Handler) *router {
 
 func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	found, ok := rt.find(r.URL.Path)
-	if !ok && rt.other != nil {
+	if !ok && rt.pages != nil && isPage(r.URL.Path) {
 		// It sets its own time limits: take back the one of the request before on this connection.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
-		rt.other.ServeHTTP(w, r)
+		rt.pages.ServeHTTP(w, r)
 		return
 	}
 	w = newTimedWriter(w)
@@ -56,6 +56,9 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	found.serve(w, r)
 }
+
+// isPage reports whether the path is the dashboard's.
+func isPage(path string) bool { return path == "/" || strings.HasPrefix(path, "/ui/") }
 
 // find ignores slashes at the end; a longer path belongs to the longest route above it (OPR-2).
 func (rt *router) find(asked string) (route, bool) {

@@ -381,11 +381,11 @@ func TestStateSlowReader(t *testing.T) {
 }
 
 // A page behind the API is not cut off by the time limit of the answer before it.
-func TestOtherHasNoWriteLimit(t *testing.T) {
+func TestDashboardHasNoWriteLimit(t *testing.T) {
 	cluster := newTestCluster()
 	api := NewMaster(MasterOptions{
 		Leader: &cluster.leader, Files: cluster.files, Logger: quiet,
-		Other: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		Dashboard: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			time.Sleep(time.Hour)
 			if _, err := io.WriteString(w, "late"); err != nil {
 				t.Error(err)
@@ -396,7 +396,7 @@ func TestOtherHasNoWriteLimit(t *testing.T) {
 		c := l.dial()
 		defer c.Close()
 		reader := bufio.NewReader(c)
-		for _, path := range []string{"/health", "/ui", "/health"} {
+		for _, path := range []string{"/health", "/ui/page", "/health"} {
 			if response := get(t, c, reader, path); response.StatusCode != 200 {
 				t.Errorf("%s: %d", path, response.StatusCode)
 			}
