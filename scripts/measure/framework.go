@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,12 +12,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	"google.golang.org/protobuf/proto"
-
-	"clusterd/node/mesos"
-	v1 "clusterd/node/mesos/v1"
-	"clusterd/node/mesos/v1scheduler"
 )
 
 const (
@@ -29,7 +25,7 @@ const (
 // event is what the scheduler API sent, and when the last byte of it was here.
 type event struct {
 	at time.Time
-	*v1scheduler.Event
+	message
 }
 
 // framework is one subscription. Updates are acknowledged as they come.
@@ -37,10 +33,10 @@ type framework struct {
 	http   *http.Client
 	url    string
 	stream string
-	id     *v1.FrameworkID
+	id     *id
 	body   io.ReadCloser
 	events chan event
-	acks   chan *v1.TaskStatus
+	acks   chan taskStatus
 	done   sync.WaitGroup
 	ctx    context.Context
 	fail   context.CancelCauseFunc
@@ -52,16 +48,12 @@ func subscribe(ctx context.Context, master, role string) (*framework, error) {
 		http:   &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: ackers + 2, ResponseHeaderTimeout: callTimeout}},
 		url:    "http://" + master + "/api/v1/scheduler",
 		events: make(chan event, 2*maxTasks),
-		acks:   make(chan *v1.TaskStatus, 4*maxTasks),
+		acks:   make(chan taskStatus, 4*maxTasks),
 	}
 	f.ctx, f.fail = context.WithCancelCause(ctx)
-	resp, err := f.post(f.ctx, &v1scheduler.Call{
-		Type: v1scheduler.Call_SUBSCRIBE.Enum(),
-		Subscribe: &v1scheduler.Call_Subscribe{FrameworkInfo: &v1.FrameworkInfo{
-			User: proto.String("root"), Name: proto.String("measure-" + role), Roles: []string{role},
-			Capabilities: []*v1.FrameworkInfo_Capability{{Type: v1.FrameworkInfo_Capability_MULTI_ROLE.Enum()}},
-		}},
-	}, http.StatusOK)
+	resp, err := f.post(f.ctx, &call{Type: "SUBSCRIBE", Subscribe: &subscribeCall{FrameworkInfo: frameworkInfo{
+		User: "root", Name: "measure-" + role, Roles: []string{role}, Capabilities: []capability{{Type: "MULTI_ROLE"}},
+	}}}, http.StatusOK)
 	if err != nil {
 		f.fail(nil)
 		return nil, fmt.Errorf("subscribe: %w", err)
@@ -72,38 +64,37 @@ func subscribe(ctx context.Context, master, role string) (*framework, error) {
 		f.done.Go(f.acknowledge)
 	}
 	ev, err := f.next(ctx)
-	if err == nil && ev.GetType() != v1scheduler.Event_SUBSCRIBED {
-		err = fmt.Errorf("first event is %v, not SUBSCRIBED", ev.GetType())
+	if err == nil && ev.Type != "SUBSCRIBED" {
+		err = fmt.Errorf("first event is %s, not SUBSCRIBED", ev.Type)
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("subscribe: %w", err), f.close())
 	}
-	f.id = ev.GetSubscribed().GetFrameworkId()
+	f.id = &ev.Subscribed.FrameworkID
 	return f, nil
 }
 
 // read turns the stream into events.
 func (f *framework) read() {
-	records := mesos.NewRecordReader(f.body, maxEventBytes)
+	stream := bufio.NewReader(f.body)
 	for {
-		record, err := records.Next()
-		at := time.Now()
-		ev := &v1scheduler.Event{}
+		record, err := readRecord(stream)
+		ev := event{at: time.Now()}
 		if err == nil {
-			err = mesos.Protobuf.Unmarshal(record, ev)
+			err = json.Unmarshal(record, &ev.message)
 		}
 		if err != nil {
 			f.fail(fmt.Errorf("event stream: %w", err))
 			return
 		}
-		switch ev.GetType() {
-		case v1scheduler.Event_HEARTBEAT:
+		switch ev.Type {
+		case "HEARTBEAT":
 			continue
-		case v1scheduler.Event_ERROR:
-			f.fail(fmt.Errorf("the master says: %s", ev.GetError().GetMessage()))
+		case "ERROR":
+			f.fail(fmt.Errorf("the master says: %s", ev.Error.Message))
 			return
-		case v1scheduler.Event_UPDATE:
-			if s := ev.GetUpdate().GetStatus(); len(s.GetUuid()) > 0 {
+		case "UPDATE":
+			if s := ev.Update.Status; len(s.UUID) > 0 {
 				select {
 				case f.acks <- s:
 				case <-f.ctx.Done():
@@ -112,7 +103,7 @@ func (f *framework) read() {
 			}
 		}
 		select {
-		case f.events <- event{at, ev}:
+		case f.events <- ev:
 		case <-f.ctx.Done():
 			return
 		}
@@ -123,10 +114,7 @@ func (f *framework) acknowledge() {
 	for {
 		select {
 		case s := <-f.acks:
-			err := f.call(&v1scheduler.Call{
-				Type:        v1scheduler.Call_ACKNOWLEDGE.Enum(),
-				Acknowledge: &v1scheduler.Call_Acknowledge{AgentId: s.GetAgentId(), TaskId: s.GetTaskId(), Uuid: s.GetUuid()},
-			})
+			err := f.call(&call{Type: "ACKNOWLEDGE", Acknowledge: &acknowledgeCall{AgentID: s.AgentID, TaskID: s.TaskID, UUID: s.UUID}})
 			if err != nil {
 				f.fail(fmt.Errorf("acknowledge: %w", err))
 				return
@@ -152,21 +140,21 @@ func (f *framework) next(ctx context.Context) (event, error) {
 }
 
 // call sends a call that is answered with 202.
-func (f *framework) call(call *v1scheduler.Call) error { return f.callWith(f.ctx, call) }
+func (f *framework) call(c *call) error { return f.callWith(f.ctx, c) }
 
-func (f *framework) callWith(ctx context.Context, call *v1scheduler.Call) error {
+func (f *framework) callWith(ctx context.Context, c *call) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	call.FrameworkId = f.id
-	resp, err := f.post(ctx, call, http.StatusAccepted)
+	c.FrameworkID = f.id
+	resp, err := f.post(ctx, c, http.StatusAccepted)
 	if err != nil {
 		return err
 	}
 	return resp.Body.Close()
 }
 
-func (f *framework) post(ctx context.Context, call *v1scheduler.Call, want int) (*http.Response, error) {
-	body, err := mesos.Protobuf.Marshal(call)
+func (f *framework) post(ctx context.Context, c *call, want int) (*http.Response, error) {
+	body, err := json.Marshal(c)
 	if err != nil {
 		return nil, err
 	}
@@ -174,8 +162,8 @@ func (f *framework) post(ctx context.Context, call *v1scheduler.Call, want int) 
 	if err != nil {
 		return nil, err
 	}
-	req.Header.Set("Content-Type", mesos.Protobuf.String())
-	req.Header.Set("Accept", mesos.Protobuf.String())
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json")
 	if f.stream != "" {
 		req.Header.Set("Mesos-Stream-Id", f.stream)
 	}
@@ -186,7 +174,7 @@ func (f *framework) post(ctx context.Context, call *v1scheduler.Call, want int) 
 	if resp.StatusCode != want {
 		defer resp.Body.Close()
 		text, err := io.ReadAll(io.LimitReader(resp.Body, 4096))
-		return nil, errors.Join(fmt.Errorf("%v is answered with %d: %s", call.GetType(), resp.StatusCode, strings.TrimSpace(string(text))), err)
+		return nil, errors.Join(fmt.Errorf("%s is answered with %d: %s", c.Type, resp.StatusCode, strings.TrimSpace(string(text))), err)
 	}
 	return resp, nil
 }
@@ -196,7 +184,7 @@ func (f *framework) close() error {
 	var err error
 	if f.id != nil && f.ctx.Err() == nil {
 		// The stream may end before the answer is here.
-		err = f.callWith(context.WithoutCancel(f.ctx), &v1scheduler.Call{Type: v1scheduler.Call_TEARDOWN.Enum()})
+		err = f.callWith(context.WithoutCancel(f.ctx), &call{Type: "TEARDOWN"})
 	}
 	f.fail(errors.New("closed"))
 	err = errors.Join(err, f.body.Close())
@@ -206,23 +194,23 @@ func (f *framework) close() error {
 }
 
 // offer waits for one with at least so many cpus. Others are declined for good.
-func (f *framework) offer(ctx context.Context, cpus float64) (*v1.Offer, error) {
+func (f *framework) offer(ctx context.Context, cpus float64) (*offer, error) {
 	for {
 		ev, err := f.next(ctx)
 		if err != nil {
 			return nil, fmt.Errorf("wait for an offer of %g cpus: %w", cpus, err)
 		}
-		var found *v1.Offer
-		var small []*v1.OfferID
-		for _, o := range ev.GetOffers().GetOffers() {
-			if found == nil && offeredCPUs(o) >= cpus {
-				found = o
+		var found *offer
+		var small []id
+		for _, o := range ev.Offers.Offers {
+			if found == nil && o.cpus() >= cpus {
+				found = &o
 			} else {
-				small = append(small, o.GetId())
+				small = append(small, o.ID)
 			}
 		}
 		if len(small) > 0 {
-			if err := f.decline(small); err != nil {
+			if err := f.decline(small...); err != nil {
 				return nil, err
 			}
 		}
@@ -234,52 +222,40 @@ func (f *framework) offer(ctx context.Context, cpus float64) (*v1.Offer, error) 
 
 // only gets one offer with at least so many cpus, and no other until it is called again: none comes
 // while a clock runs.
-func (f *framework) only(ctx context.Context, cpus float64) (*v1.Offer, error) {
-	if err := f.call(&v1scheduler.Call{Type: v1scheduler.Call_REVIVE.Enum()}); err != nil {
+func (f *framework) only(ctx context.Context, cpus float64) (*offer, error) {
+	if err := f.call(&call{Type: "REVIVE"}); err != nil {
 		return nil, err
 	}
 	o, err := f.offer(ctx, cpus)
 	if err != nil {
 		return nil, err
 	}
-	return o, f.call(&v1scheduler.Call{Type: v1scheduler.Call_SUPPRESS.Enum()})
+	return o, f.call(&call{Type: "SUPPRESS"})
 }
 
-func offeredCPUs(o *v1.Offer) float64 {
+func (o *offer) cpus() float64 {
 	var sum float64
-	for _, r := range o.GetResources() {
-		if r.GetName() == "cpus" {
-			sum += r.GetScalar().GetValue()
+	for _, r := range o.Resources {
+		if r.Name == "cpus" && r.Scalar != nil {
+			sum += r.Scalar.Value
 		}
 	}
 	return sum
 }
 
-func (f *framework) decline(ids []*v1.OfferID) error {
-	return f.call(&v1scheduler.Call{
-		Type:    v1scheduler.Call_DECLINE.Enum(),
-		Decline: &v1scheduler.Call_Decline{OfferIds: ids, Filters: &v1.Filters{RefuseSeconds: proto.Float64(3600)}},
-	})
+func (f *framework) decline(ids ...id) error {
+	return f.call(&call{Type: "DECLINE", Decline: &declineCall{OfferIDs: ids, Filters: filters{RefuseSeconds: 3600}}})
 }
 
 // accept launches tasks; what is left of the offer may be offered again at once.
-func (f *framework) accept(o *v1.Offer, tasks []*v1.TaskInfo) error {
-	return f.call(&v1scheduler.Call{
-		Type: v1scheduler.Call_ACCEPT.Enum(),
-		Accept: &v1scheduler.Call_Accept{
-			OfferIds: []*v1.OfferID{o.GetId()}, Filters: &v1.Filters{RefuseSeconds: proto.Float64(0)},
-			Operations: []*v1.Offer_Operation{{
-				Type: v1.Offer_Operation_LAUNCH.Enum(), Launch: &v1.Offer_Operation_Launch{TaskInfos: tasks},
-			}},
-		},
-	})
+func (f *framework) accept(o *offer, tasks []taskInfo) error {
+	return f.call(&call{Type: "ACCEPT", Accept: &acceptCall{
+		OfferIDs: []id{o.ID}, Operations: []operation{{Type: "LAUNCH", Launch: launchOperation{TaskInfos: tasks}}},
+	}})
 }
 
-func (f *framework) kill(task *v1.TaskInfo) error {
-	return f.call(&v1scheduler.Call{
-		Type: v1scheduler.Call_KILL.Enum(),
-		Kill: &v1scheduler.Call_Kill{TaskId: task.GetTaskId(), AgentId: task.GetAgentId()},
-	})
+func (f *framework) kill(t taskInfo) error {
+	return f.call(&call{Type: "KILL", Kill: &killCall{TaskID: t.TaskID, AgentID: t.AgentID}})
 }
 
 // What each task of a figure gets; the reference's containers have the same limits.
@@ -290,21 +266,17 @@ const (
 )
 
 // tasks describes n tasks that run argv, without a shell, on the offer's agent.
-func tasks(o *v1.Offer, prefix string, n int, cpus float64, argv ...string) []*v1.TaskInfo {
-	role := o.GetAllocationInfo().GetRole()
-	scalar := func(name string, value float64) *v1.Resource {
-		return &v1.Resource{
-			Name: proto.String(name), Type: v1.Value_SCALAR.Enum(), Scalar: &v1.Value_Scalar{Value: proto.Float64(value)},
-			AllocationInfo: &v1.Resource_AllocationInfo{Role: proto.String(role)},
-		}
+func tasks(o *offer, prefix string, n int, cpus float64, argv ...string) []taskInfo {
+	amount := func(name string, value float64) resource {
+		return resource{Name: name, Type: "SCALAR", Scalar: &scalar{value}, AllocationInfo: &o.AllocationInfo}
 	}
-	all := make([]*v1.TaskInfo, 0, n)
+	all := make([]taskInfo, 0, n)
 	for i := range n {
-		id := fmt.Sprintf("%s-%d", prefix, i)
-		all = append(all, &v1.TaskInfo{
-			Name: proto.String(id), TaskId: mesos.TaskID(id).Proto(), AgentId: o.GetAgentId(),
-			Resources: []*v1.Resource{scalar("cpus", cpus), scalar("mem", taskMemMB)},
-			Command:   &v1.CommandInfo{Shell: proto.Bool(false), Value: proto.String(argv[0]), Arguments: argv},
+		name := fmt.Sprintf("%s-%d", prefix, i)
+		all = append(all, taskInfo{
+			Name: name, TaskID: id{name}, AgentID: o.AgentID,
+			Resources: []resource{amount("cpus", cpus), amount("mem", taskMemMB)},
+			Command:   command{Value: argv[0], Arguments: argv},
 		})
 	}
 	return all

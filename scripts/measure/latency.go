@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"time"
-
-	v1 "clusterd/node/mesos/v1"
 )
 
 // rest comes before each sample of either side. Without it a start profits from the one before:
@@ -17,7 +15,7 @@ const rest = 100 * time.Millisecond
 // until TASK_RUNNING is here. The reference takes turns with it; everything is ended before the next
 // sample.
 func measureLatency(ctx context.Context, b *bench) error {
-	var ours, starting, theirs []float64
+	var ours, toStarting, theirs []float64
 	err := b.withFramework(ctx, func(d *daemon, f *framework) error {
 		for i := range b.samples {
 			if b.reference != nil {
@@ -35,14 +33,14 @@ func measureLatency(ctx context.Context, b *bench) error {
 				return err
 			}
 			ours = append(ours, milliseconds(one.running.Sub(one.accepted)))
-			starting = append(starting, milliseconds(one.starting.Sub(one.accepted)))
+			toStarting = append(toStarting, milliseconds(one.starting.Sub(one.accepted)))
 		}
 		return nil
 	})
 	if err != nil {
 		return err
 	}
-	b.addLatency(ours, starting, theirs)
+	b.addLatency(ours, toStarting, theirs)
 	b.say("latency: p50 %s ms", number(percentile(ours, 50)))
 	return nil
 }
@@ -56,14 +54,14 @@ func runSingle(ctx context.Context, f *framework, d *daemon, i int) (*batch, err
 	if err := wait(ctx, d, rest); err != nil {
 		return nil, err
 	}
-	one, err := acceptBatch(ctx, f, o, fmt.Sprintf("one-%d", i), 1, v1.TaskState_TASK_RUNNING, sleepArgv)
+	one, err := acceptBatch(ctx, f, o, fmt.Sprintf("one-%d", i), 1, running, sleepArgv)
 	if err != nil {
 		return nil, err
 	}
 	return one, one.end(ctx, f, d)
 }
 
-func (b *bench) addLatency(ours, starting, theirs []float64) {
+func (b *bench) addLatency(ours, toStarting, theirs []float64) {
 	p := func(samples []float64, rank float64) *float64 {
 		if len(samples) == 0 {
 			return nil
@@ -74,7 +72,7 @@ func (b *bench) addLatency(ours, starting, theirs []float64) {
 	b.report.add(figure{
 		Name: "ACCEPT to TASK_RUNNING of one task, p50", Value: percentile(ours, 50), Unit: "ms",
 		Reference: p(theirs, 50), Against: b.against("start with libcontainer alone, p50"), Goal: atMost("ratio", 2.5), Samples: len(ours),
-		Note: fmt.Sprintf("to TASK_STARTING p50 %s ms", number(percentile(starting, 50))),
+		Note: fmt.Sprintf("to TASK_STARTING p50 %s ms", number(percentile(toStarting, 50))),
 	})
 	b.report.add(figure{
 		Name: "ACCEPT to TASK_RUNNING of one task, p99", Value: percentile(ours, 99), Unit: "ms",

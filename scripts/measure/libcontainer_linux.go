@@ -19,8 +19,16 @@ import (
 	libcgroups "github.com/opencontainers/cgroups"
 	"github.com/opencontainers/runc/libcontainer"
 	"github.com/opencontainers/runc/libcontainer/configs"
+	_ "github.com/opencontainers/runc/libcontainer/nsenter" // enters the namespaces before the Go runtime starts
 	"golang.org/x/sys/unix"
 )
+
+// init is libcontainer's in a process that it made.
+func init() {
+	if len(os.Args) == 2 && os.Args[1] == "init" && os.Getenv("_LIBCONTAINER_INITPIPE") != "" {
+		libcontainer.Init()
+	}
+}
 
 // reference starts containers with libcontainer and nothing else: the namespaces, mounts, cgroups
 // and limits of clusterd's containers, but no shim, no executor, no records, no scheduler. What can be

@@ -1,17 +1,14 @@
 package main
 
 import (
+	"bufio"
+	"encoding/json"
 	"errors"
 	"io"
 	"slices"
 	"strings"
 	"testing"
 	"time"
-
-	"clusterd/node/mesos"
-	v1 "clusterd/node/mesos/v1"
-
-	"google.golang.org/protobuf/proto"
 )
 
 func TestParse(t *testing.T) {
@@ -94,30 +91,52 @@ func TestWelcome(t *testing.T) {
 }
 
 func TestTasks(t *testing.T) {
-	cpus := func(v float64) *v1.Resource {
-		return &v1.Resource{Name: proto.String("cpus"), Scalar: &v1.Value_Scalar{Value: proto.Float64(v)}}
+	var m message
+	err := json.Unmarshal([]byte(`{"type":"OFFERS","offers":{"offers":[{"id":{"value":"o"},"agent_id":{"value":"a"},"allocation_info":{"role":"r"},
+		"resources":[{"name":"cpus","type":"SCALAR","scalar":{"value":1.5}},{"name":"mem","type":"SCALAR","scalar":{"value":64.0}},
+		{"name":"cpus","type":"SCALAR","scalar":{"value":2}},{"name":"ports","type":"RANGES","ranges":{"range":[{"begin":1,"end":2}]}}]}]}}`), &m)
+	if err != nil {
+		t.Fatal(err)
 	}
-	o := &v1.Offer{
-		Id: mesos.OfferID("o").Proto(), AgentId: mesos.AgentID("a").Proto(),
-		AllocationInfo: &v1.Resource_AllocationInfo{Role: proto.String("r")},
-		Resources:      []*v1.Resource{cpus(1.5), {Name: proto.String("mem"), Scalar: &v1.Value_Scalar{Value: proto.Float64(64)}}, cpus(2)},
-	}
-	if got := offeredCPUs(o); got != 3.5 {
+	o := &m.Offers.Offers[0]
+	if got := o.cpus(); got != 3.5 {
 		t.Errorf("%v cpus are offered, want 3.5", got)
 	}
-	all := tasks(o, "x", 3, 0.5, "/bin/sleep", "9")
-	ids := map[string]bool{}
-	for _, task := range all {
-		ids[task.GetTaskId().GetValue()] = true
-		if c := task.GetCommand(); c.GetShell() || c.GetValue() != "/bin/sleep" || !slices.Equal(c.GetArguments(), []string{"/bin/sleep", "9"}) {
-			t.Errorf("command %v", c)
-		}
-		if task.GetAgentId().GetValue() != "a" || task.GetResources()[0].GetAllocationInfo().GetRole() != "r" {
-			t.Errorf("task %v", task)
+	text, err := json.Marshal(tasks(o, "x", 2, 0.5, "/bin/sleep", "9")[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := `{"name":"x-1","task_id":{"value":"x-1"},"agent_id":{"value":"a"},"resources":[` +
+		`{"name":"cpus","type":"SCALAR","scalar":{"value":0.5},"allocation_info":{"role":"r"}},` +
+		`{"name":"mem","type":"SCALAR","scalar":{"value":32},"allocation_info":{"role":"r"}}],` +
+		`"command":{"shell":false,"value":"/bin/sleep","arguments":["/bin/sleep","9"]}}`
+	if string(text) != want {
+		t.Errorf("got  %s\nwant %s", text, want)
+	}
+}
+
+func TestRecords(t *testing.T) {
+	r := bufio.NewReader(strings.NewReader("3\nabc0\n2\nde"))
+	for _, want := range []string{"abc", "", "de"} {
+		if got, err := readRecord(r); err != nil || string(got) != want {
+			t.Errorf("got %q, %v, want %q", got, err, want)
 		}
 	}
-	if len(ids) != 3 {
-		t.Errorf("task ids %v, want 3", ids)
+	if _, err := readRecord(r); !errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("after the last record: %v", err)
+	}
+	for _, text := range []string{"3", "3\nab", "x\nabc", "-1\na", "99999999999\n"} {
+		if got, err := readRecord(bufio.NewReader(strings.NewReader(text))); err == nil || errors.Is(err, io.EOF) {
+			t.Errorf("%q is %q, %v, want an error", text, got, err)
+		}
+	}
+}
+
+func TestTerminal(t *testing.T) {
+	for state, want := range map[string]bool{starting: false, running: false, killing: false, finished: true, killed: true, "TASK_LOST": true, "TASK_ERROR": true} {
+		if terminal(state) != want {
+			t.Errorf("%s: terminal is %v", state, !want)
+		}
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"os"
 	"time"
-
-	v1 "clusterd/node/mesos/v1"
 )
 
 const (
@@ -39,7 +37,7 @@ func measureMemory(ctx context.Context, b *bench) error {
 			Name: "resident memory of an idle clusterd dev", Value: float64(idle) / megabyte, Unit: "MB", Goal: atMost("value", 60), Samples: 1,
 			Note: fmt.Sprintf("master, agent, raft and dashboard, %v after its start, one framework subscribed", b.idle),
 		})
-		sleepers, err := runBatch(ctx, f, "memory", b.memoryTasks, v1.TaskState_TASK_RUNNING, sleepArgv)
+		sleepers, err := runBatch(ctx, f, "memory", b.memoryTasks, running, sleepArgv)
 		if err != nil {
 			return err
 		}

@@ -8,11 +8,6 @@ import (
 	"strings"
 	"sync"
 	"time"
-
-	v1 "clusterd/node/mesos/v1"
-	"clusterd/node/mesos/v1scheduler"
-
-	"google.golang.org/protobuf/proto"
 )
 
 // sharedCPUs are filled by one framework in each of the roles below.
@@ -26,9 +21,9 @@ var sharingRoles = []struct {
 // filling is one framework taking one cpu from each offer.
 type filling struct {
 	*framework
-	role     string
-	launched chan<- launched
-	running  chan<- time.Time
+	role  string
+	taken chan<- launched
+	up    chan<- time.Time
 }
 
 // launched is one task on its way.
@@ -70,25 +65,25 @@ func measureShares(ctx context.Context, b *bench) (err error) {
 func (b *bench) fill(ctx context.Context, frameworks []*framework) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	taken := make(chan launched, 2*sharedCPUs)
-	running := make(chan time.Time, 2*sharedCPUs)
+	upAt := make(chan time.Time, 2*sharedCPUs)
 	began := time.Now()
 	var ended sync.WaitGroup
 	for i, f := range frameworks {
-		fl := &filling{framework: f, role: sharingRoles[i].name, launched: taken, running: running}
+		fl := &filling{framework: f, role: sharingRoles[i].name, taken: taken, up: upAt}
 		ended.Go(func() { cancel(fmt.Errorf("role %s: %w", fl.role, fl.fill(ctx))) })
 	}
 	shares := make(map[string]int)
 	var full, up time.Time
 	var err error
-	for n, started := 0, 0; err == nil && started < sharedCPUs; {
+	for n, count := 0, 0; err == nil && count < sharedCPUs; {
 		select {
 		case l := <-taken:
 			n, full = n+1, l.at
 			shares[l.role]++
-		case up = <-running:
-			started++
+		case up = <-upAt:
+			count++
 		case <-ctx.Done():
-			err = fmt.Errorf("%d of %d cpus are taken, %d tasks run: %w", n, sharedCPUs, started, context.Cause(ctx))
+			err = fmt.Errorf("%d of %d cpus are taken, %d tasks run: %w", n, sharedCPUs, count, context.Cause(ctx))
 		}
 	}
 	cancel(nil)
@@ -107,29 +102,29 @@ func (f *filling) fill(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		switch ev.GetType() {
-		case v1scheduler.Event_OFFERS:
-			for _, o := range ev.GetOffers().GetOffers() {
-				if offeredCPUs(o) < 1 {
-					if err := f.decline([]*v1.OfferID{o.GetId()}); err != nil {
+		switch ev.Type {
+		case "OFFERS":
+			for _, o := range ev.Offers.Offers {
+				if o.cpus() < 1 {
+					if err := f.decline(o.ID); err != nil {
 						return err
 					}
 					continue
 				}
-				if err := f.accept(o, tasks(o, fmt.Sprintf("%s-%d", f.role, n), 1, 1, sleepArgv...)); err != nil {
+				if err := f.accept(&o, tasks(&o, fmt.Sprintf("%s-%d", f.role, n), 1, 1, sleepArgv...)); err != nil {
 					return err
 				}
 				n++
-				f.launched <- launched{f.role, time.Now()}
+				f.taken <- launched{f.role, time.Now()}
 			}
-		case v1scheduler.Event_UPDATE:
-			s := ev.GetUpdate().GetStatus()
-			switch s.GetState() {
-			case v1.TaskState_TASK_STARTING, v1.TaskState_TASK_STAGING:
-			case v1.TaskState_TASK_RUNNING:
-				f.running <- ev.at
+		case "UPDATE":
+			s := ev.Update.Status
+			switch s.State {
+			case staging, starting:
+			case running:
+				f.up <- ev.at
 			default:
-				return fmt.Errorf("task %s is %v: %s", s.GetTaskId().GetValue(), s.GetState(), s.GetMessage())
+				return fmt.Errorf("task %s is %s: %s", s.TaskID.Value, s.State, s.Message)
 			}
 		}
 	}
@@ -147,10 +142,10 @@ func (b *bench) addShares(taken, up time.Duration, shares map[string]int) {
 		got, exact = append(got, fmt.Sprint(shares[r.name])), append(exact, number(due))
 	}
 	// One offer for each agent in each allocation interval of one second, the first at once.
-	mesos := proto.Float64(sharedCPUs - 1)
+	mesos := float64(sharedCPUs - 1)
 	b.report.add(figure{
 		Name: fmt.Sprintf("three roles fill %d cpus, to last TASK_RUNNING", sharedCPUs), Value: up.Seconds(), Unit: "s",
-		Reference: mesos, Against: "computed for Mesos: one offer of the agent in each allocation interval of 1 s",
+		Reference: &mesos, Against: "computed for Mesos: one offer of the agent in each allocation interval of 1 s",
 		Goal: atMost("value", 3), Samples: 1,
 		Note: fmt.Sprintf("last ACCEPT after %s s; tasks are sleep in real containers", number(taken.Seconds())),
 	})

@@ -5,10 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"time"
-
-	"clusterd/node/mesos"
-	v1 "clusterd/node/mesos/v1"
-	"clusterd/node/mesos/v1scheduler"
 )
 
 // The programs that tasks and the reference's containers run, without a shell around them.
@@ -19,7 +15,7 @@ var (
 
 // batch is a number of tasks launched with one ACCEPT.
 type batch struct {
-	tasks    []*v1.TaskInfo
+	tasks    []taskInfo
 	accepted time.Time // before the ACCEPT is sent
 	starting time.Time // last TASK_STARTING is here
 	running  time.Time // last TASK_RUNNING
@@ -27,7 +23,7 @@ type batch struct {
 }
 
 // runBatch launches n tasks on one offer and waits until each has reached the state wanted.
-func runBatch(ctx context.Context, f *framework, prefix string, n int, wanted v1.TaskState, argv []string) (*batch, error) {
+func runBatch(ctx context.Context, f *framework, prefix string, n int, wanted string, argv []string) (*batch, error) {
 	o, err := f.only(ctx, float64(n)*taskCPUs)
 	if err != nil {
 		return nil, err
@@ -36,7 +32,7 @@ func runBatch(ctx context.Context, f *framework, prefix string, n int, wanted v1
 }
 
 // acceptBatch starts the clock.
-func acceptBatch(ctx context.Context, f *framework, o *v1.Offer, prefix string, n int, wanted v1.TaskState, argv []string) (*batch, error) {
+func acceptBatch(ctx context.Context, f *framework, o *offer, prefix string, n int, wanted string, argv []string) (*batch, error) {
 	b := &batch{tasks: tasks(o, prefix, n, taskCPUs, argv...), accepted: time.Now()}
 	if err := f.accept(o, b.tasks); err != nil {
 		return nil, err
@@ -45,33 +41,32 @@ func acceptBatch(ctx context.Context, f *framework, o *v1.Offer, prefix string, 
 }
 
 // await follows the updates until all tasks are in the state wanted. Any other end is an error.
-func (b *batch) await(ctx context.Context, f *framework, wanted v1.TaskState) error {
-	reached := make(map[v1.TaskState]map[string]bool)
+func (b *batch) await(ctx context.Context, f *framework, wanted string) error {
+	reached := make(map[string]map[string]bool)
 	for len(reached[wanted]) < len(b.tasks) {
 		ev, err := f.next(ctx)
 		if err != nil {
-			return fmt.Errorf("%d of %d tasks are %v: %w", len(reached[wanted]), len(b.tasks), wanted, err)
+			return fmt.Errorf("%d of %d tasks are %s: %w", len(reached[wanted]), len(b.tasks), wanted, err)
 		}
-		if ev.GetType() != v1scheduler.Event_UPDATE {
+		if ev.Type != "UPDATE" {
 			continue
 		}
-		s := ev.GetUpdate().GetStatus()
-		state := s.GetState()
-		switch state {
-		case v1.TaskState_TASK_STARTING:
+		s := ev.Update.Status
+		switch s.State {
+		case starting:
 			b.starting = ev.at
-		case v1.TaskState_TASK_RUNNING:
+		case running:
 			b.running = ev.at
-		case v1.TaskState_TASK_FINISHED:
+		case finished:
 			b.finished = ev.at
 		}
-		if mesos.Terminal(state) && state != wanted {
-			return fmt.Errorf("task %s is %v: %v: %s", s.GetTaskId().GetValue(), state, s.GetReason(), s.GetMessage())
+		if terminal(s.State) && s.State != wanted {
+			return fmt.Errorf("task %s is %s: %s: %s", s.TaskID.Value, s.State, s.Reason, s.Message)
 		}
-		if reached[state] == nil {
-			reached[state] = make(map[string]bool)
+		if reached[s.State] == nil {
+			reached[s.State] = make(map[string]bool)
 		}
-		reached[state][s.GetTaskId().GetValue()] = true
+		reached[s.State][s.TaskID.Value] = true
 	}
 	return nil
 }
@@ -83,7 +78,7 @@ func (b *batch) end(ctx context.Context, f *framework, d *daemon) error {
 			return err
 		}
 	}
-	if err := b.await(ctx, f, v1.TaskState_TASK_KILLED); err != nil {
+	if err := b.await(ctx, f, killed); err != nil {
 		return fmt.Errorf("end tasks: %w", err)
 	}
 	return d.quiet(ctx)
@@ -118,7 +113,7 @@ func measureStarts(ctx context.Context, b *bench) error {
 	rounds := &startRounds{}
 	err := b.withFramework(ctx, func(d *daemon, f *framework) error {
 		rounds.isolation = d.isolation
-		if _, err := runBatch(ctx, f, "warm", 1, v1.TaskState_TASK_FINISHED, trueArgv); err != nil {
+		if _, err := runBatch(ctx, f, "warm", 1, finished, trueArgv); err != nil {
 			return err
 		}
 		for i := range b.rounds {
@@ -143,7 +138,7 @@ func (b *bench) startRound(ctx context.Context, i int, d *daemon, f *framework, 
 		}
 		r.refStarts = append(r.refStarts, perSecond(b.tasks, took))
 	}
-	sleepers, err := runBatch(ctx, f, fmt.Sprintf("sleep-%d", i), b.tasks, v1.TaskState_TASK_RUNNING, sleepArgv)
+	sleepers, err := runBatch(ctx, f, fmt.Sprintf("sleep-%d", i), b.tasks, running, sleepArgv)
 	if err != nil {
 		return err
 	}
@@ -163,7 +158,7 @@ func (b *bench) startRound(ctx context.Context, i int, d *daemon, f *framework, 
 	if err != nil {
 		return err
 	}
-	ended, err := runBatch(ctx, f, fmt.Sprintf("true-%d", i), b.tasks, v1.TaskState_TASK_FINISHED, trueArgv)
+	ended, err := runBatch(ctx, f, fmt.Sprintf("true-%d", i), b.tasks, finished, trueArgv)
 	if err != nil {
 		return err
 	}
