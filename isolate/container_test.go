@@ -426,19 +426,22 @@ func TestSupervisor(t *testing.T) {
 	eachMode(t, func(t *testing.T, r *Runtime) {
 		for _, test := range []struct {
 			env            []string
-			status         int
+			status, task   int
 			stdout, stderr string
 		}{
-			{[]string{"DO=run", "CMD=echo $IN; exit 6"}, 6 << 8, "task\n", "status 1536 limited false\n"},
-			{[]string{"DO=run", "CMD=kill -9 $$"}, 0xff << 8, "", "status 9 limited false\n"},
-			{[]string{"DO=return"}, 7 << 8, "", ""},
-			{[]string{"DO=run", "CMD=true", "AS=somebody"}, 9 << 8, "", "start: container runs as user \"\", not \"somebody\"\n"},
+			{[]string{"DO=run", "CMD=echo $IN; exit 6"}, 6 << 8, 6 << 8, "task\n", "status 1536 limited false\n"},
+			{[]string{"DO=run", "CMD=kill -9 $$"}, 0xff << 8, 9, "", "status 9 limited false\n"},
+			{[]string{"DO=return"}, 7 << 8, -1, "", ""},
+			{[]string{"DO=run", "CMD=true", "AS=somebody"}, 9 << 8, -1, "", "start: container runs as user \"\", not \"somebody\"\n"},
 		} {
 			s := shell(t, "")
 			s.Supervised, s.Env, s.Args, s.Path = true, test.env, nil, ""
 			got := runIt(t, r, s)
 			if got.exit.Status != test.status || got.exit.Err != "" || got.stdout != test.stdout || got.stderr != test.stderr {
 				t.Errorf("%v: %+v %q %q", test.env, got.exit, got.stdout, got.stderr)
+			}
+			if got.exit.Task == nil || *got.exit.Task != test.task {
+				t.Errorf("%v: task %v, want %d", test.env, got.exit.Task, test.task)
 			}
 		}
 		s := shell(t, "")

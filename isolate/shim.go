@@ -24,6 +24,9 @@ const orderFD = 3
 // garbage collection on, and no cpu limits are looked up or followed.
 var shimEnv = []string{"GOMAXPROCS=1", "GOGC=off", "GODEBUG=containermaxprocs=0,updatemaxprocs=0"}
 
+// settleAfter is when a shim gives the memory of its start back.
+const settleAfter = 3 * time.Second
+
 var supervisor Supervisor
 
 // SetSupervisor names the function that shims of supervised containers run.
@@ -82,6 +85,9 @@ func shimMain() int {
 	}
 	use := s.memoryUse()
 	exit.OOM, exit.MaxMemoryBytes, exit.MemoryLimitBytes, exit.MemoryStat = use.OOM, use.MaxBytes, use.LimitBytes, use.Stat
+	if s.order.Supervised {
+		exit.Task = s.taskStatus()
+	}
 	if err := writeRecord(s.order.StateDir, exitFile, exit, true); err != nil {
 		fmt.Fprintf(os.Stderr, "write exit record: %v\n", err)
 		return 1
@@ -142,6 +148,19 @@ func (s *shim) supervise(conn *os.File) (int, error) {
 	return (code & 0xff) << 8, s.end()
 }
 
+// taskStatus is the wait status of what the supervisor started, which has ended.
+func (s *shim) taskStatus() *int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	status := -1
+	if s.process != nil {
+		if status = s.process.Wait().Status; status < 0 {
+			return nil
+		}
+	}
+	return &status
+}
+
 // startOnce is what a supervisor gets: commands start as the user of the
 // container unless they name another.
 func (s *shim) startOnce(cmd Command) (*Process, error) {
@@ -180,9 +199,10 @@ func (s *shim) start(cmd Command) (*Process, error) {
 	return s.process, err
 }
 
-// settle ends the start: from here on memory counts more than speed.
+// settle ends the start: from here on memory counts more than speed. Later, so
+// that many starts at once do not pay for it, and short tasks never.
 func (s *shim) settle() {
-	time.AfterFunc(time.Second, func() {
+	time.AfterFunc(settleAfter, func() {
 		debug.SetGCPercent(50)
 		debug.FreeOSMemory()
 	})

@@ -104,6 +104,10 @@ type Exit struct {
 	// Status is the raw wait status of the first process, or of a shim with
 	// a [Supervisor]; -1 if it is not known.
 	Status int `json:"status"`
+	// Task is the raw wait status of the process that a [Supervisor] has
+	// started, -1 if it started none; nil without a Supervisor, and where
+	// nobody knows.
+	Task *int `json:"task,omitempty"`
 	// OOM says that the kernel killed a process of the container for its
 	// memory limit.
 	OOM bool `json:"oom,omitempty"`

@@ -58,6 +58,11 @@ func (s *agentShell) await(id mesos.ContainerID, c *isolate.Container) {
 // translateExit turns what the runtime saw into Mesos's words.
 func translateExit(e isolate.Exit) agent.Exit {
 	out := agent.Exit{Status: e.Status, Message: e.Err}
+	if e.Task != nil { // what the built-in executor itself ended with says nothing about its task
+		if out.Status = *e.Task; out.Status >= 0 {
+			out.Message = ""
+		}
+	}
 	if e.OOM {
 		out.Limitation = &agent.Limitation{
 			Reason: v1.TaskStatus_REASON_CONTAINER_LIMITATION_MEMORY, Message: e.OOMMessage(),

@@ -593,3 +593,38 @@ func TestPrimes(t *testing.T) {
 		t.Fatalf("primes does not end\n%s", errOut.String())
 	}
 }
+
+// An executor that no agent comes back to gives up; the agent that comes later still knows how its
+// task ended. EXE-156, EXE-157
+func TestExecutorGivesUp(t *testing.T) {
+	needContainers(t)
+	c := startCluster(t, "--resources", "cpus:8;mem:4096;disk:1000", "--recovery-timeout", "1secs")
+	f := newFramework(t, c, mesos.Protobuf, nil)
+	signal := filepath.Join(c.dir, "go")
+	wait := fmt.Sprintf("while [ ! -e %s ]; do sleep 0.05; done; ", signal)
+	want := map[string]string{
+		"finishes": "Command exited with status 0", "fails": "Command exited with status 3",
+		"dies": "Command terminated with signal Killed", "stays": "Command terminated with signal Terminated",
+	}
+	f.launch(shell("finishes", wait+"exit 0"), shell("fails", wait+"exit 3"), shell("dies", wait+"kill -9 $$"), shell("stays", "exec sleep 1000"))
+	var shims []uint32
+	for id := range want {
+		shims = append(shims, f.reach(id, v1.TaskState_TASK_RUNNING).GetContainerStatus().GetExecutorPid())
+	}
+	f.body.Close()
+	c.kill9()
+	if err := os.WriteFile(signal, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, func() bool {
+		return !slices.ContainsFunc(shims, func(pid uint32) bool { _, err := os.Stat(fmt.Sprintf("/proc/%d", pid)); return err == nil })
+	})
+	c.start()
+	f.subscribe()
+	for id, message := range want {
+		st := f.end(id)
+		if st.GetMessage() != message || (st.GetState() == v1.TaskState_TASK_FINISHED) != (id == "finishes") {
+			t.Errorf("%s: %v %q, want %q", id, st.GetState(), st.GetMessage(), message)
+		}
+	}
+}

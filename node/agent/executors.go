@@ -42,6 +42,9 @@ type executor struct {
 	// launching: Launch was emitted, by this agent or the one before it; pid != 0: it succeeded.
 	launching bool
 	pid       int
+	// placed: pid is on disk, if it is to be. No task is sent before: a restarted agent must know
+	// that one may have run.
+	placed bool
 	// delayed: the launch waits for the removal of old sandboxes at the same place.
 	delayed bool
 	// used: a task was sent to it at some time (EXE-19). proven: it has reported on one, which is
@@ -168,9 +171,18 @@ func (a *Agent) containerLaunched(ev ContainerLaunched) {
 	if e == nil || e.state == terminated || e.pid != 0 {
 		return
 	}
-	e.pid = ev.Pid
-	a.storeContainer(e)
+	a.place(e, ev.Pid)
 	a.resize(e)
+}
+
+// place notes where a container runs.
+func (a *Agent) place(e *executor, pid int) {
+	e.pid = pid
+	a.storeContainer(e)
+	a.durably(e.f, func() {
+		e.placed = true
+		a.deliver(e)
+	})
 }
 
 func launchFailure(cause string) termination {

@@ -39,6 +39,7 @@ func TestContainerExit(t *testing.T) {
 		{"command's end is unknown", false, false, Exit{Status: -1}, v1.TaskState_TASK_FAILED, terminatedReason, "Executor terminated"},
 		{"command killed, end unknown", false, true, Exit{Status: -1}, v1.TaskState_TASK_KILLED, nil, "Executor terminated"},
 		{"command with a cause", false, false, Exit{Status: -1, Message: "unknown container"}, v1.TaskState_TASK_FAILED, terminatedReason, "Abnormal executor termination: unknown container"},
+		{"command whose shim was killed", false, false, Exit{Status: 9, Message: "no exit record"}, v1.TaskState_TASK_FAILED, terminatedReason, "Abnormal executor termination: no exit record"},
 		{"command out of memory", false, false, Exit{Status: 9, Limitation: oom}, v1.TaskState_TASK_FAILED, oom.Reason.Enum(), oom.Message},
 		{"command with a full disk", false, false, Exit{Status: 9, Limitation: full}, v1.TaskState_TASK_FAILED, full.Reason.Enum(), full.Message},
 		{"custom exits 0", true, false, Exit{Status: 0}, v1.TaskState_TASK_FAILED, terminatedReason, "Executor terminated"},

@@ -480,3 +480,27 @@ func TestViewOfUser(t *testing.T) {
 		}
 	}
 }
+
+// EXE-149: no task is sent before the container's pid is on disk: whatever happens then, a restarted
+// agent knows that the task may have run.
+func TestPidIsStoredBeforeDelivery(t *testing.T) {
+	for _, task := range []*v1.TaskInfo{commandTask("t1", "x"), customTask("t1", "t1")} {
+		r := newRig(t)
+		spec := one[Launch](t, r.run(frameworkInfo(true), task)).Spec
+		effects := r.subscribe("t1", 1, nil)
+		r.hold = true
+		effects = append(effects, r.step(ContainerLaunched{ID: spec.ID, Pid: 100})...)
+		effects = append(effects, r.step(ContainerUpdated{ID: spec.ID})...)
+		if len(events(effects, v1executor.Event_LAUNCH)) != 0 {
+			t.Fatal("delivered too early")
+		}
+		if got := events(r.commit(), v1executor.Event_LAUNCH); len(got) != 1 {
+			t.Fatalf("delivered %v", got)
+		}
+		r.hold = false
+		effects = r.crash(map[mesos.ContainerID]ContainerState{spec.ID: {Exit: &Exit{Status: -1}}})
+		if len(all[Launch](effects)) != 0 {
+			t.Error("launched again what may have run")
+		}
+	}
+}

@@ -174,9 +174,8 @@ func (e *executor) sighted() bool {
 // awaitExecutor gives a living executor time to subscribe again (EXE-153).
 func (a *Agent) awaitExecutor(e *executor, pid int) {
 	e.launching, e.recovered = true, true
-	if pid != 0 && pid != e.pid {
-		e.pid = pid
-		a.storeContainer(e)
+	if e.placed = e.pid == pid; !e.placed {
+		a.place(e, pid)
 	}
 	e.generation = 1
 	if e.command {

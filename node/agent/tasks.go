@@ -230,7 +230,7 @@ func (a *Agent) storeTask(t *task) {
 // deliver sends the tasks whose turn it is. Custom executors cannot be told twice: that they are
 // told is stored first (EXE-18). The built-in one can.
 func (a *Agent) deliver(e *executor) {
-	if e.state != running || !e.connected {
+	if e.state != running || !e.connected || !e.placed {
 		return
 	}
 	var ready []*task
@@ -390,7 +390,7 @@ func (a *Agent) terminalStatus(e *executor, t *task, exit Exit) *v1.TaskStatus {
 		status := a.status(t, why)
 		status.Limitation = &v1.TaskResourceLimitation{Resources: exit.Limitation.Resources}
 		return status
-	case e.command && !e.destroyed && exit.Status >= 0:
+	case e.command && !e.destroyed && exit.Status >= 0 && exit.Message == "":
 		// The task's own end, which its executor did not live to report (EXE-157).
 		return a.status(t, commandEnd(t, exit.Status))
 	case e.command && t.killing && !e.destroyed:
