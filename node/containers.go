@@ -113,6 +113,9 @@ func (s *agentShell) launch(spec agent.LaunchSpec) {
 }
 
 func (s *agentShell) create(ctx context.Context, spec agent.LaunchSpec) (*isolate.Container, *agent.LaunchFailed) {
+	if why := unsupported(spec.Executor.GetContainer()); why != "" {
+		return nil, &agent.LaunchFailed{ID: spec.ID, Message: why}
+	}
 	user := spec.User
 	if !s.config.SwitchUser {
 		user = ""
@@ -158,6 +161,21 @@ func (s *agentShell) create(ctx context.Context, spec agent.LaunchSpec) (*isolat
 		return nil, &agent.LaunchFailed{ID: spec.ID, Message: err.Error()}
 	}
 	return c, nil
+}
+
+// unsupported says why a container cannot be made on the host's file system, which is the only one that
+// there is: a command meant for an image must not run outside of it (SCH-300).
+func unsupported(c *v1.ContainerInfo) string {
+	image := c.GetMesos().GetImage()
+	switch {
+	case c == nil:
+		return ""
+	case c.GetType() != v1.ContainerInfo_MESOS:
+		return "Unsupported container type: " + c.GetType().String()
+	case image != nil:
+		return "Unsupported container image type: " + image.GetType().String()
+	}
+	return ""
 }
 
 // containerSpec says what the shim has to start. The built-in executor of a command task runs in the
