@@ -54,6 +54,7 @@ type Node struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	failed chan error // why the node must end, at most one
+	broken atomic.Bool
 }
 
 // Start opens the data directory, takes the node's ports and begins to work. flags are shown by
@@ -137,7 +138,11 @@ func (n *Node) WaitReady(ctx context.Context) error {
 	}
 }
 
+// fail asks for the end of the node. One that is broken ends as if it had crashed: its tasks go on.
 func (n *Node) fail(err error) {
+	if err != nil {
+		n.broken.Store(true)
+	}
 	select {
 	case n.failed <- err:
 	default:
@@ -145,7 +150,8 @@ func (n *Node) fail(err error) {
 }
 
 // Close stops the node: with Config.StopTasks after ending all tasks, else tasks of checkpointing
-// frameworks go on and the next start finds them.
+// frameworks go on and the next start finds them. A node that has failed leaves all of them alone: what
+// it could not write down must not be undone by what it does in its last moments.
 func (n *Node) Close() error {
 	if n.agent != nil {
 		n.stopAgent()
@@ -184,6 +190,9 @@ func (n *Node) Close() error {
 
 // stopAgent lets the core wind up: kill everything, or only what would not survive.
 func (n *Node) stopAgent() {
+	if n.broken.Load() && !n.config.Ephemeral {
+		return
+	}
 	patience := 2 * time.Second
 	if n.config.StopTasks {
 		n.agent.box.post(agent.Leave{})
