@@ -129,7 +129,15 @@ func (m *cgroups) makeDir(h hierarchy, id string) error {
 			return err
 		}
 	}
-	return nil
+	if !slices.Contains(h.controllers, "memory") {
+		return nil
+	}
+	// The kernel ends all of a task or nothing (ISO-69), since Linux 4.19.
+	err = writeCgroupFile(filepath.Join(dir, taskLeaf), "memory.oom.group", "1")
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func (m *cgroups) makeRoot(h hierarchy) error {

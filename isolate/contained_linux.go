@@ -25,7 +25,8 @@ func init() { logrus.SetOutput(io.Discard) }
 // start makes a container: mount, PID, IPC and UTS namespaces of its own on the
 // host's file system (ISO-28, ISO-103, ISO-128), with the host's /dev and
 // /sys, and /proc of its own. Its process 1 waits for a task from the shim. It
-// is a child of this process, but ends with the shim.
+// is a child of this process, but ends with the shim. With an error, a process
+// that was started nevertheless is returned as well.
 func (e *engine) start(ctx context.Context, l *launch) (processRef, error) {
 	p := &libcontainer.Process{
 		// The init replaces itself by this program, the sealed copy of it
@@ -49,19 +50,18 @@ func (e *engine) start(ctx context.Context, l *launch) (processRef, error) {
 	if err == nil {
 		err = inHostRoot(e.rootfs, func() error { return c.Run(p) })
 	}
+	var started processRef
+	if err == nil {
+		if started.Pid, err = p.Pid(); err == nil {
+			started, err = findProcess(started.Pid)
+		}
+	}
 	// Its state was for the start only: from here on we know the process.
 	if rerr := os.RemoveAll(dir); err == nil {
 		err = rerr
 	}
 	_ = os.Remove(e.runcRoot) // unless others are starting
-	if err != nil {
-		return processRef{}, err
-	}
-	pid, err := p.Pid()
-	if err != nil {
-		return processRef{}, err
-	}
-	return findProcess(pid)
+	return started, err
 }
 
 // load gives libcontainer a container that is stopped and has the cgroups we

@@ -18,7 +18,7 @@ type Container struct {
 	runtime *Runtime
 	done    chan struct{} // closed when nothing of the container runs any more
 
-	mu      sync.Mutex
+	mu      sync.Mutex // guards record.Limits and what follows; the rest of record never changes
 	record  shimRecord
 	exit    Exit
 	child   bool // the shim is this process's child and must be reaped
@@ -55,14 +55,20 @@ func (c *Container) Destroy(ctx context.Context) error {
 	c.mu.Lock()
 	c.killed = true
 	c.mu.Unlock()
-	if err := c.kill(); err != nil {
-		return fmt.Errorf("destroy container %s: %w", c.id, err)
-	}
-	select {
-	case <-c.done:
-		return c.leftover()
-	case <-ctx.Done():
-		return fmt.Errorf("destroy container %s: %w", c.id, ctx.Err())
+	killed := make(chan error, 1)
+	go func() { killed <- c.kill() }()
+	for {
+		select {
+		case err := <-killed:
+			if err != nil {
+				return fmt.Errorf("destroy container %s: %w", c.id, err)
+			}
+			killed = nil
+		case <-c.done:
+			return c.leftover()
+		case <-ctx.Done():
+			return fmt.Errorf("destroy container %s: %w", c.id, ctx.Err())
+		}
 	}
 }
 
@@ -144,7 +150,7 @@ func (c *Container) Update(l Limits) error {
 	defer c.mu.Unlock()
 	record := c.record
 	record.Limits = l
-	if !record.Plain {
+	if !c.record.Plain {
 		if err := c.runtime.cgroups.update(c.id, l); err != nil {
 			return fmt.Errorf("update container %s: %w", c.id, err)
 		}
@@ -152,7 +158,7 @@ func (c *Container) Update(l Limits) error {
 	if err := writeRecord(c.stateDir(), shimFile, record, false); err != nil {
 		return fmt.Errorf("update container %s: %w", c.id, err)
 	}
-	c.record = record
+	c.record.Limits = l
 	return nil
 }
 
@@ -193,7 +199,9 @@ func (c *Container) watch(w *watchedExit) {
 func (c *Container) missingExit(exit *Exit, shimStatus int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	exit.Status = shimStatus
+	if ws := syscall.WaitStatus(uint32(shimStatus)); shimStatus >= 0 && ws.Signaled() {
+		exit.Status = shimStatus // and the container with it
+	}
 	if c.killed {
 		exit.Status, exit.Err = int(syscall.SIGKILL), ""
 	}

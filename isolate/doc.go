@@ -24,7 +24,8 @@
 //
 //	<StateDir>/
 //	  .rootfs/          mount point of the host's file system (empty on the host)
-//	  .runc/<id>/       libcontainer's state, only while it starts a container
+//	  .runc/<id>/       libcontainer's state while it starts a container, where
+//	                    neither /run nor /dev/shm is in memory
 //	  <container id>/
 //	    shim            shim pid, its start time, boot id, sandbox, limits
 //	    task            the first process (plain processes only)
@@ -37,8 +38,9 @@
 // # Cgroups
 //
 // Version 1: shim and task share <hierarchy>/<CgroupRoot>/<container id> of cpu,
-// cpuacct, memory and pids; the task alone is in that of freezer. Version 2: <CgroupRoot>/<container id> carries the
-// limits, its children shim and task the processes.
+// cpuacct, memory and pids; the task alone is in that of freezer. Version 2:
+// <CgroupRoot>/<container id> carries the limits, its children shim and task
+// the processes. The root goes with its last container.
 //
 // Without root, cgroups or namespaces, and off Linux, containers are plain
 // process trees: nothing is enforced, usage is still measured, and

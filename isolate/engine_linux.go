@@ -14,6 +14,12 @@ import (
 // no disk, and away from our program, which libcontainer seals with an overlay
 // of the two directories.
 func newEngine(stateDir string) *engine {
+	// libcontainer hands this variable of ours, and no other, to its init,
+	// which uses one processor anyway; setting up more costs time on machines
+	// that have many. Our own runtime has read it already.
+	if os.Getenv("GOMAXPROCS") == "" {
+		os.Setenv("GOMAXPROCS", "1")
+	}
 	e := &engine{rootfs: filepath.Join(stateDir, rootfsName), runcRoot: filepath.Join(stateDir, runcName)}
 	name := sha256.Sum256([]byte(stateDir))
 	for _, dir := range []string{"/run", "/dev/shm"} {

@@ -2,7 +2,10 @@
 
 package isolate
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // haveContainers: a build without cgo cannot enter namespaces.
 const haveContainers = false
@@ -10,5 +13,5 @@ const haveContainers = false
 func maybeContainerInit() {}
 
 func (e *engine) start(context.Context, *launch) (processRef, error) {
-	return processRef{}, errNoEngine
+	return processRef{}, errors.New("built without cgo")
 }

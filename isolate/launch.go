@@ -14,8 +14,6 @@ type engine struct {
 	runcRoot string // libcontainer's state while it starts one
 }
 
-var errNoEngine = errors.New("this build makes no containers")
-
 // launch is one launch under way and what must be undone if it fails.
 type launch struct {
 	runtime        *Runtime
@@ -172,6 +170,9 @@ func (l *launch) instruct(ctx context.Context, conn *os.File) error {
 // undo removes all traces of a failed launch.
 func (l *launch) undo() error {
 	var errs []error
+	if l.initEnd != nil {
+		_ = l.initEnd.Close() // closed already, but for a launch that failed early
+	}
 	if l.shimPid != 0 {
 		if err := syscall.Kill(l.shimPid, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 			errs = append(errs, fmt.Errorf("kill shim: %w", err))

@@ -92,6 +92,11 @@ func TestLimitFiles(t *testing.T) {
 		}
 	}
 	check(l)
+	if r.cgroups.version == 2 {
+		if got := cgroupValue(t, r, c.ID(), "memory", "task/memory.oom.group"); got != "1" { // ISO-69
+			t.Errorf("memory.oom.group is %s", got)
+		}
+	}
 	groups := contents(t, c.Dir(), "groups")
 	below := "/" + testRoot() + "/" + c.ID()
 	for _, want := range map[int][]string{

@@ -13,6 +13,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// With the race detector each process would wait a second at its end.
+	shimEnv = append(shimEnv, "GORACE=atexit_sleep_ms=0")
 	SetSupervisor(testSupervisor)
 	MaybeInit()
 	if os.Getpid() == 1 {
@@ -23,9 +25,14 @@ func TestMain(m *testing.M) {
 		testDaemon(dir)
 		os.Exit(0)
 	}
+	before := mainThread()
 	code := m.Run()
 	if code == 0 {
 		code = leftovers()
+	}
+	if now := mainThread(); now != before {
+		fmt.Fprintf(os.Stderr, "the main thread became %s, was %s\n", now, before)
+		code = 1
 	}
 	os.Exit(code)
 }
@@ -63,6 +70,25 @@ func leftovers() (code int) {
 		}
 	}
 	return code
+}
+
+// mainThread is what a thread may change for itself: our launches and fetches
+// must not do it to this one.
+func mainThread() string {
+	ns, err := os.Readlink("/proc/self/ns/mnt")
+	if err != nil {
+		return "" // not Linux
+	}
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return err.Error()
+	}
+	for line := range strings.Lines(string(status)) {
+		if strings.HasPrefix(line, "Uid:") || strings.HasPrefix(line, "Groups:") {
+			ns += " " + strings.TrimSpace(line)
+		}
+	}
+	return ns
 }
 
 // ourMounts are the mounts on this side that tests could have made.

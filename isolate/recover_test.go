@@ -2,6 +2,7 @@ package isolate
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -28,6 +29,9 @@ func testDaemon(dir string) {
 	if err != nil {
 		fmt.Println("open:", err)
 		return
+	}
+	if os.Getenv("CLUSTERD_TEST_REPORT") != "" {
+		fmt.Printf("containers %v, missing %v\n", r.Isolation().Containers, r.Isolation().Missing)
 	}
 	in := json.NewDecoder(os.Stdin)
 	for {
@@ -337,5 +341,44 @@ func TestUnreadableRecord(t *testing.T) {
 	_, err := Open(Config{StateDir: dir, Plain: true})
 	if err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "c", shimFile)) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Decision 7, ISO-14: without root everything works as plain processes, and the
+// reason is told.
+func TestNotRoot(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("not root anyway: the other tests are this one")
+	}
+	nobody, err := lookupUser("nobody")
+	if err != nil {
+		t.Skip(err)
+	}
+	adoptAll(t)
+	s := shell(t, "id -u; exit 3")
+	dir := filepath.Join(s.Dir, "state")
+	if err := errors.Join(os.Mkdir(dir, 0o755), Chown(dir, "nobody"), Chown(s.Dir, "nobody")); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = append(os.Environ(), daemonMark+"="+dir, "CLUSTERD_TEST_ROOT="+testRoot(), "CLUSTERD_TEST_REPORT=1")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody.UID, Gid: nobody.GID}}
+	in, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdin = bytes.NewReader(in)
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "containers false") || !strings.Contains(string(out), "not running as root") || !strings.Contains(string(out), "launched") {
+		t.Fatalf("%v: %s", err, out)
+	}
+	found, err := reopen(t, dir, true).Containers()
+	if err != nil || len(found) != 1 {
+		t.Fatalf("found %v (%v)", found, err)
+	}
+	defer discard(t, found[0])
+	got := finish(t, found[0])
+	if got.exit.Status != 3<<8 || got.stdout != fmt.Sprintf("%d\n", nobody.UID) {
+		t.Errorf("exit %+v, stdout %q, stderr %q", got.exit, got.stdout, got.stderr)
 	}
 }

@@ -1,6 +1,21 @@
 package isolate
 
-import "golang.org/x/sys/unix"
+import (
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// The main thread is the main goroutine's alone: threads that changed their
+// namespaces or their rights (here, and in libcontainer) are ended with their
+// goroutine, but the main thread cannot be, and would stay in a container's
+// mount namespace. A shim changes neither and is spared the price.
+func init() {
+	if os.Args[0] != shimName {
+		runtime.LockOSThread()
+	}
+}
 
 // selfExecutable is this very program, even if its file has been replaced.
 func selfExecutable() (string, error) { return "/proc/self/exe", nil }

@@ -110,7 +110,7 @@ func readExit(dir string) (Exit, bool, error) {
 func findProcess(pid int) (processRef, error) {
 	p, err := readProcess(pid)
 	if err != nil {
-		return processRef{}, err
+		return processRef{Pid: pid}, err
 	}
 	return processRef{Pid: pid, Start: p.start}, nil
 }
