@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"fmt"
 
 	"google.golang.org/protobuf/proto"
 
@@ -20,6 +21,9 @@ func (a agentState) View(ctx context.Context) (*api.AgentView, error) {
 	v, err := a.n.agent.view(ctx)
 	if err != nil {
 		return nil, err
+	}
+	if v.Recovering { // EXE-3, OPR-27
+		return nil, fmt.Errorf("%w: Agent has not finished recovery", api.ErrNotReady) //nolint:staticcheck // the text is Mesos's
 	}
 	out := &api.AgentView{Info: v.Info, Address: a.n.host.agent(), Started: a.n.started}
 	for _, c := range v.Capabilities {

@@ -47,6 +47,9 @@ func openCheckpoints(workDir string) (*checkpointStore, error) {
 		return nil, err
 	}
 	path := filepath.Join(meta, "agent.db")
+	if err := checkLength(path); err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 2 * time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
 		if errors.Is(err, bolterrors.ErrTimeout) {
@@ -62,6 +65,30 @@ func openCheckpoints(workDir string) (*checkpointStore, error) {
 		return nil, errors.Join(fmt.Errorf("%s: %w", path, err), db.Close())
 	}
 	return s, nil
+}
+
+// checkLength tells of a file that was cut off, on which bbolt would panic (EXE-152).
+func checkLength(path string) error {
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 2 * time.Second, ReadOnly: true})
+	if err != nil {
+		if errors.Is(err, bbolt.ErrTimeout) {
+			return nil // who uses it is told of by the one that opens it
+		}
+		return err
+	}
+	err = db.View(func(tx *bbolt.Tx) error {
+		if tx.Size() > info.Size() {
+			return fmt.Errorf("%d bytes are missing at its end", tx.Size()-info.Size())
+		}
+		return nil
+	})
+	return errors.Join(err, db.Close())
 }
 
 // load returns all keys; none if the link to the latest agent was removed.

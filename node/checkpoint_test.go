@@ -1,9 +1,12 @@
 package node
 
 import (
+	"bytes"
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"google.golang.org/protobuf/proto"
@@ -66,5 +69,43 @@ func TestCheckpointLinks(t *testing.T) {
 	defer s.close()
 	if len(keys) != 0 {
 		t.Errorf("keys %q without the link", keys)
+	}
+}
+
+// A checkpoint that cannot be read ends the start with an error that names the file. EXE-152
+func TestDamagedCheckpoint(t *testing.T) {
+	work := t.TempDir()
+	s, err := openCheckpoints(work)
+	if err != nil {
+		t.Fatal(err)
+	}
+	big := map[string][]byte{"info": nil, "frameworks/F/info": make([]byte, 1<<16)}
+	if err := errors.Join(s.commit([]agent.Checkpoint{{Seq: 1, Put: big}}), s.close()); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(work, "meta", "agent.db")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, data := range map[string][]byte{
+		"cut off": whole[:len(whole)/2], "cut off within the head": whole[:5000], "something else": bytes.Repeat([]byte("garbage "), 1<<12),
+	} {
+		if err := os.WriteFile(path, data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := openCheckpoints(work); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s, err = openCheckpoints(work)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.close(); err != nil {
+		t.Error(err)
 	}
 }

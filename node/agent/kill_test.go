@@ -247,9 +247,13 @@ func TestLeave(t *testing.T) {
 	if one[SendMaster](t, effects).Message.GetUnregister() == nil || len(events(effects, v1executor.Event_SHUTDOWN)) != 1 {
 		t.Fatalf("effects\n%s", render(effects))
 	}
-	effects = r.update("t1", status("t1", v1.TaskState_TASK_KILLED, 1))
+	effects = append(r.step(MasterDisconnected{}), r.step(MasterConnected{})...)
+	effects = append(effects, r.update("t1", status("t1", v1.TaskState_TASK_KILLED, 1))...)
 	if len(all[Shutdown](effects)) != 0 {
 		t.Fatal("ended before the container")
+	}
+	if back := all[SendMaster](effects); len(back) != 0 {
+		t.Errorf("came back to the master it had left\n%s", render(effects))
 	}
 	if end := one[Shutdown](t, r.step(ContainerExited{ID: spec.ID, Exit: Exit{Status: 15}})); end.Error {
 		t.Errorf("end %+v", end)

@@ -41,9 +41,10 @@ func (a *Agent) masterDisconnected() {
 	a.master.connected, a.master.registered, a.master.silent = false, false, time.Time{}
 }
 
-// register introduces the agent, once its task list is right (EXE-154).
+// register introduces the agent, once its task list is right (EXE-154). One that is leaving has taken
+// its leave and does not come back (EXE-164, EXE-165).
 func (a *Agent) register() {
-	if !a.master.connected || a.phase == loading || a.phase == reconnecting || a.phase == ended {
+	if !a.master.connected || a.phase != serving && a.phase != stopping {
 		return
 	}
 	m := &wire.Register{
