@@ -165,7 +165,7 @@ func (r resource) named(value, rest string, hasScheme bool) (resource, error) {
 	before, _, _ := strings.Cut(full, "?")
 	r.ending = path.Base(before)
 	if r.name = full[strings.LastIndex(before, "/")+1:]; r.uri.OutputFile != "" {
-		if filepath.IsAbs(r.uri.OutputFile) || !filepath.IsLocal(r.uri.OutputFile) || strings.IndexByte(r.uri.OutputFile, 0) >= 0 {
+		if filepath.IsAbs(r.uri.OutputFile) || !filepath.IsLocal(r.uri.OutputFile) || filepath.Clean(r.uri.OutputFile) == "." || strings.IndexByte(r.uri.OutputFile, 0) >= 0 {
 			return refuse("URI output file must be within the sandbox directory")
 		}
 		r.name = filepath.Clean(r.uri.OutputFile)
