@@ -152,7 +152,8 @@ func mountsBelow(dir string) ([]string, error) {
 	return below, nil
 }
 
-// removeCgroups kills what is in the cgroups with this name, and removes them.
+// removeCgroups kills what is in the cgroups with this name, and removes them. That there are any is
+// an error.
 func removeCgroups(name string) error {
 	var errs []error
 	for _, pattern := range []string{"/sys/fs/cgroup/*/" + name, "/sys/fs/cgroup/" + name} {
@@ -161,7 +162,7 @@ func removeCgroups(name string) error {
 			return err
 		}
 		for _, root := range roots {
-			errs = append(errs, removeCgroup(root))
+			errs = append(errs, fmt.Errorf("cgroup %s was left behind", root), removeCgroup(root))
 		}
 	}
 	return errors.Join(errs...)
