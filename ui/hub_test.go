@@ -510,7 +510,8 @@ func TestHistory(t *testing.T) {
 			}
 			failed += p.Counts["TASK_FAILED"]
 		}
-		if len(samples) < 8 || running != 5 || failed != 1 {
+		// The first sample, at the very start, may come before the task or after it.
+		if len(samples) < 8 || running < 4 || running > 5 || failed != 1 {
 			t.Errorf("%d samples, %d with the task running, %d failures: %v", len(samples), running, failed, samples)
 		}
 	})
