@@ -2,6 +2,7 @@ package isolate
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -25,6 +26,15 @@ func TestMain(m *testing.M) {
 		testDaemon(dir)
 		os.Exit(0)
 	}
+	// All directories of these tests lie below one of their own: other packages' tests make mounts too.
+	dir, err := os.MkdirTemp("", "isolate-test-")
+	if err == nil {
+		err = errors.Join(os.Chmod(dir, 0o755), os.Setenv("TMPDIR", dir))
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	before := mainThread()
 	code := m.Run()
 	if code == 0 {
@@ -32,6 +42,10 @@ func TestMain(m *testing.M) {
 	}
 	if now := mainThread(); now != before {
 		fmt.Fprintf(os.Stderr, "the main thread became %s, was %s\n", now, before)
+		code = 1
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}
 	os.Exit(code)
