@@ -279,6 +279,9 @@ func TestOrphans(t *testing.T) {
 	s := shell(t, "echo ready > ready; setsid sleep 4301 & sleep 4302")
 	d.launch(t, s)
 	waitForFile(filepath.Join(s.Dir, "ready"))
+	for len(running(t, "sleep", "4302")) == 0 { // the shell is about to start it
+		pollPause()
+	}
 	d.kill(t)
 	if err := os.RemoveAll(dir); err != nil {
 		t.Fatal(err)
