@@ -70,19 +70,28 @@ func signalTree(root, group int, sig syscall.Signal, except ...int) error {
 	return errors.Join(errs...)
 }
 
+// emptyReadings is how often in a row the process table must show nothing: a
+// reading takes a while, and a child whose parent ends meanwhile is for that
+// one reading nobody's.
+const emptyReadings = 3
+
 // killTree stops and kills everything below root and in group until nothing is
 // left, so that a fork bomb cannot outrun it, or until the deadline.
 func killTree(root, group int, deadline time.Time) error {
 	pause := time.Millisecond
-	for {
+	for empty := 0; ; {
 		table, err := processTable()
 		if err != nil {
 			return err
 		}
 		left := descendants(table, root, group)
 		if len(left) == 0 {
-			return nil
+			if empty++; empty == emptyReadings {
+				return nil
+			}
+			continue
 		}
+		empty = 0
 		if time.Now().After(deadline) {
 			return fmt.Errorf("kill process tree: %d processes are left, first is %d", len(left), left[0].pid)
 		}
