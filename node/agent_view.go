@@ -2,7 +2,6 @@ package node
 
 import (
 	"context"
-	"fmt"
 
 	"google.golang.org/protobuf/proto"
 
@@ -23,7 +22,7 @@ func (a agentState) View(ctx context.Context) (*api.AgentView, error) {
 		return nil, err
 	}
 	if v.Recovering { // EXE-3, OPR-27
-		return nil, fmt.Errorf("%w: Agent has not finished recovery", api.ErrNotReady) //nolint:staticcheck // the text is Mesos's
+		return nil, api.ErrRecovering
 	}
 	out := &api.AgentView{Info: v.Info, Address: a.n.host.agent(), Started: a.n.started}
 	for _, c := range v.Capabilities {

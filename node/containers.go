@@ -204,7 +204,7 @@ func containerSpec(spec agent.LaunchSpec, user string) isolate.Spec {
 // run and to this agent, and the files that take the output.
 func (s *agentShell) makeSandbox(spec agent.LaunchSpec, user string) error {
 	wrap := func(err error) error {
-		return fmt.Errorf("Failed to create executor directory '%s': %w", spec.Directory, err) //nolint:staticcheck // the text is Mesos's (EXE-47)
+		return fmt.Errorf("Failed to create executor directory '%s': %w", spec.Directory, err)
 	}
 	if _, err := below(s.config.WorkDir, spec.Directory); err != nil {
 		return wrap(err)
@@ -219,7 +219,7 @@ func (s *agentShell) makeSandbox(spec agent.LaunchSpec, user string) error {
 	if err := isolate.Chown(spec.Directory, user); err != nil {
 		var unknown *isolate.UnknownUserError
 		if errors.As(err, &unknown) {
-			err = fmt.Errorf("Failed to chown directory to '%s': %w", user, unknown) //nolint:staticcheck // as above
+			err = fmt.Errorf("Failed to chown directory to '%s': %w", user, unknown)
 		}
 		return errors.Join(wrap(err), os.Remove(spec.Directory))
 	}

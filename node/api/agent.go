@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 )
@@ -42,10 +43,15 @@ func NewAgent(options AgentOptions) http.Handler {
 
 type agent struct{ AgentOptions }
 
-// recovered lets requests pass once the agent has loaded its checkpoints (OPR-27, EXE-3).
+// recovered lets requests pass once the agent has loaded its checkpoints and has its executors back
+// (OPR-27, EXE-3).
 func (a *agent) recovered(serve http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if !a.Executors.Ready() {
+			agentNotRecovered.respond(w)
+			return
+		}
+		if _, err := a.State.View(r.Context()); errors.Is(err, ErrRecovering) {
 			agentNotRecovered.respond(w)
 			return
 		}

@@ -36,7 +36,7 @@ type executorEndpoint struct {
 }
 
 // agentNotRecovered is the answer of an agent that has not loaded its checkpoints yet (EXE-3, OPR-27).
-var agentNotRecovered = unavailable("Agent has not finished recovery")
+var agentNotRecovered = unavailable(ErrRecovering.Error())
 
 func (e *executorEndpoint) serve(w http.ResponseWriter, r *http.Request) {
 	if !e.executors.Ready() {

@@ -306,6 +306,13 @@ func TestRecovery(t *testing.T) {
 			t.Errorf("%s: %d %q", path, w.Code, w.Body)
 		}
 	}
+	cluster.executors.notReady = false
+	cluster.agentState.err = ErrRecovering // checkpoints are loaded, executors are waited for
+	for _, path := range []string{"/api/v1", "/state", "/slave(1)/state"} {
+		if w := do(cluster.agent(), "GET", path, ""); w.Code != 503 || w.Body.String() != "Agent has not finished recovery" {
+			t.Errorf("%s: %d %q", path, w.Code, w.Body)
+		}
+	}
 	for _, path := range []string{"/containers", "/monitor/statistics", "/flags", "/slave(1)/health", "/metrics/snapshot"} {
 		if w := do(cluster.agent(), "GET", path, ""); w.Code != 200 {
 			t.Errorf("%s: %d %q", path, w.Code, w.Body)

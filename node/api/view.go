@@ -14,6 +14,12 @@ import (
 // core behind it does not exist or is shutting down; the request is answered with 503.
 var ErrNotReady = errors.New("not ready")
 
+// ErrRecovering is what AgentState.View returns while the agent waits for its executors after a
+// restart: /state and the operator API are answered with 503 and this text (EXE-3, OPR-27).
+//
+//lint:ignore ST1005 the text is Mesos's
+var ErrRecovering = errors.New("Agent has not finished recovery")
+
 // Leader tells which master leads, as seen by this node.
 type Leader interface {
 	// Leader returns the advertised "host:port" of the leading master (SCH-26), "" if none is known;
