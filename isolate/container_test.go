@@ -315,23 +315,23 @@ func TestSameID(t *testing.T) {
 // EXE-70, ISO-29, ISO-398, ISO-478: nothing outlives the task.
 func TestLeftBehindChildren(t *testing.T) {
 	eachMode(t, func(t *testing.T, r *Runtime) {
-		s := shell(t, `sleep 4241 &
+		s := shell(t, fmt.Sprintf(`sleep 4241 &
 			setsid sleep 4242 &
 			setsid sh -c 'setsid sleep 4243 & exit' &
 			(setsid sh -c 'trap "" TERM HUP; sleep 4244' &)
-			while [ $(ps -e -o args | grep -c '^sleep 424[1-4]') != 4 ]; do :; done
-			exit 5`)
+			while [ $(ps -e -o args | grep -c '^sleep 424[1-4]%s$') != 4 ]; do :; done
+			exit 5`, fraction()))
 		if got := runIt(t, r, s); got.exit.Status != 5<<8 {
 			t.Errorf("exit %+v", got.exit)
 		}
-		if pids := running(t, "sleep", "424"); len(pids) != 0 {
+		if pids := running(t, "424"); len(pids) != 0 {
 			t.Errorf("still running: %v", pids)
 		}
 	})
 }
 
-// running finds processes whose arguments begin so.
-func running(tb testing.TB, args ...string) []int {
+// running finds the sleeps of this run whose seconds begin so.
+func running(tb testing.TB, seconds string) []int {
 	tb.Helper()
 	table, err := processTable()
 	if err != nil {
@@ -340,7 +340,8 @@ func running(tb testing.TB, args ...string) []int {
 	var pids []int
 	for _, p := range table {
 		cmdline, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", p.pid))
-		if err == nil && strings.HasPrefix(string(cmdline), strings.Join(args, "\x00")) {
+		text := string(cmdline)
+		if err == nil && strings.HasPrefix(text, "sleep\x00"+seconds) && strings.HasSuffix(text, fraction()+"\x00") {
 			pids = append(pids, p.pid)
 		}
 	}
@@ -383,7 +384,7 @@ func TestDestroy(t *testing.T) {
 				if e := c.Exit(); e.Status != int(syscall.SIGKILL) || e.Err != "" {
 					t.Errorf("exit %+v", e)
 				}
-				if pids := running(t, "sleep", "425"); len(pids) != 0 {
+				if pids := running(t, "425"); len(pids) != 0 {
 					t.Errorf("still running: %v", pids)
 				}
 			})
@@ -472,10 +473,10 @@ func TestShimKilled(t *testing.T) {
 		if e := c.Exit(); e.Status != int(syscall.SIGKILL) || e.Err == "" {
 			t.Errorf("exit %+v", e)
 		}
-		if pids := running(t, "sleep", "4262"); len(pids) != 0 {
+		if pids := running(t, "4262"); len(pids) != 0 {
 			t.Errorf("still running: %v", pids)
 		}
-		if pids := running(t, "sleep", "4261"); len(pids) != 0 {
+		if pids := running(t, "4261"); len(pids) != 0 {
 			if !r.plain {
 				t.Errorf("still running: %v", pids)
 			}
@@ -529,7 +530,7 @@ func TestLaunchFails(t *testing.T) {
 				}
 				nothingOf(t, r, s.ID)
 			}
-			if pids := running(t, "sleep", "4271"); len(pids) != 0 {
+			if pids := running(t, "4271"); len(pids) != 0 {
 				t.Errorf("still running: %v", pids)
 			}
 		})
@@ -553,7 +554,7 @@ func TestLaunchCancelledMidway(t *testing.T) {
 		nothingOf(t, r, s.ID)
 		cancel()
 	}
-	if pids := running(t, "sleep", "4281"); len(pids) != 0 {
+	if pids := running(t, "4281"); len(pids) != 0 {
 		t.Errorf("still running: %v", pids)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -246,9 +247,16 @@ var testEnv = []string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/
 
 var nextID int
 
+// marked are sleeps that tests look for. They get a fraction that tells them from
+// those of another run of the tests on this machine.
+var marked = regexp.MustCompile(`(sleep 4\d{3})`)
+
+func fraction() string { return fmt.Sprintf(".%d", os.Getpid()) }
+
 // shell is a container that runs a shell command.
 func shell(tb testing.TB, command string) Spec {
 	nextID++
+	command = marked.ReplaceAllString(command, "${1}"+fraction())
 	return Spec{
 		ID: fmt.Sprintf("c%d", nextID), Path: "/bin/sh", Args: []string{"sh", "-c", command}, Env: testEnv, Dir: sandbox(tb),
 		Limits: Limits{CPUSharesMilli: 500, MemorySoftBytes: 64 << 20, MemoryHardBytes: 64 << 20},

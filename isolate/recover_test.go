@@ -261,7 +261,7 @@ func TestDaemonKilledLaunching(t *testing.T) {
 				}
 				nothingOf(t, r, s.ID)
 				absent(t, filepath.Join(s.Dir, "ran"))
-				if pids := running(t, "sleep", "4291"); len(pids) != 0 {
+				if pids := running(t, "4291"); len(pids) != 0 {
 					t.Errorf("still running: %v", pids)
 				}
 			})
@@ -279,7 +279,7 @@ func TestOrphans(t *testing.T) {
 	s := shell(t, "echo ready > ready; setsid sleep 4301 & sleep 4302")
 	d.launch(t, s)
 	waitForFile(filepath.Join(s.Dir, "ready"))
-	for len(running(t, "sleep", "4302")) == 0 { // the shell is about to start it
+	for len(running(t, "4302")) == 0 { // the shell is about to start it
 		pollPause()
 	}
 	d.kill(t)
@@ -287,11 +287,11 @@ func TestOrphans(t *testing.T) {
 		t.Fatal(err)
 	}
 	other := openContainers(t) // another daemon with the same cgroup root
-	if len(running(t, "sleep", "4302")) != 1 {
+	if len(running(t, "4302")) != 1 {
 		t.Error("a stranger's container was taken for an orphan")
 	}
 	r := reopen(t, dir, false)
-	if pids := running(t, "sleep", "430"); len(pids) != 0 {
+	if pids := running(t, "430"); len(pids) != 0 {
 		t.Errorf("still running: %v", pids)
 	}
 	nothingOf(t, r, s.ID)
