@@ -119,6 +119,8 @@ func (a *Agent) launchSpec(e *executor) (LaunchSpec, error) {
 	command := e.info.GetCommand()
 	if e.command {
 		command = e.queued()[0].info.GetCommand()
+	} else if e.info.GetType() == v1.ExecutorInfo_DEFAULT {
+		return LaunchSpec{}, errors.New("this version has no default executor: use a custom one for task groups")
 	} else if fault := noCommand(command); fault != "" {
 		return LaunchSpec{}, errors.New(fault)
 	}

@@ -448,18 +448,22 @@ func TestExecutorWithoutCommand(t *testing.T) {
 		command *v1.CommandInfo
 		cause   string
 	}{
-		{&v1.CommandInfo{}, "Shell specified but no command value provided"},
-		{&v1.CommandInfo{Shell: proto.Bool(false), Arguments: []string{"x"}}, "No executable specified"},
+		{&v1.CommandInfo{}, "Failed to determine the launch command: Shell specified but no command value provided"},
+		{&v1.CommandInfo{Shell: proto.Bool(false), Arguments: []string{"x"}}, "Failed to determine the launch command: No executable specified"},
+		{nil, "this version has no default executor: use a custom one for task groups"},
 	} {
 		r := newRig(t)
 		task := customTask("t1", "e1")
 		task.Executor.Command = c.command
+		if c.command == nil {
+			task.Executor.Type = v1.ExecutorInfo_DEFAULT.Enum()
+		}
 		effects := r.run(frameworkInfo(true), task)
 		if len(all[Launch](effects)) != 0 {
 			t.Error("launched")
 		}
 		expectStatus(t, effects, "t1", v1.TaskState_TASK_FAILED, v1.TaskStatus_REASON_CONTAINER_LAUNCH_FAILED.Enum(),
-			"Failed to launch container: Failed to determine the launch command: "+c.cause)
+			"Failed to launch container: "+c.cause)
 	}
 }
 
