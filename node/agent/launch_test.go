@@ -272,7 +272,7 @@ func TestTaskGroup(t *testing.T) {
 	group := func(r *rig) LaunchSpec {
 		a, b := commandTask("a", "x"), commandTask("b", "x")
 		executor := customTask("", "g").Executor
-		executor.Type = v1.ExecutorInfo_DEFAULT.Enum()
+		executor.Type = v1.ExecutorInfo_CUSTOM.Enum()
 		m := runGroup(frameworkInfo(true), executor, a, b)
 		return one[Launch](r.t, r.master(m)).Spec
 	}
