@@ -34,7 +34,7 @@ func entryKey(index uint64) []byte { return binary.BigEndian.AppendUint64(nil, i
 
 // sealed puts the checksum of what follows in front of it.
 func sealed(data []byte) []byte {
-	binary.BigEndian.PutUint32(data, crc32.Checksum(data[crcBytes:], castagnoli))
+	binary.BigEndian.PutUint32(data, crc32.Checksum(data[crcBytes:], castagnoli()))
 	return data
 }
 
@@ -43,7 +43,7 @@ func unsealed(data []byte) ([]byte, error) {
 	if len(data) < crcBytes {
 		return nil, fmt.Errorf("%w: %d bytes are too few", ErrCorrupt, len(data))
 	}
-	if want, got := binary.BigEndian.Uint32(data), crc32.Checksum(data[crcBytes:], castagnoli); want != got {
+	if want, got := binary.BigEndian.Uint32(data), crc32.Checksum(data[crcBytes:], castagnoli()); want != got {
 		return nil, fmt.Errorf("%w: checksum is %08x, of the content %08x", ErrCorrupt, want, got)
 	}
 	return data[crcBytes:], nil

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"go.etcd.io/raft/v3/raftpb"
 	"google.golang.org/protobuf/proto"
@@ -27,7 +28,9 @@ const (
 )
 
 // castagnoli is the polynomial with hardware support.
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+// castagnoli is made at its first use: making it takes time that every re-execution of this program as
+// a container's shim would spend too.
+var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 // errCancelled ends the writing of a snapshot when the peer is closed.
 var errCancelled = errors.New("snapshot cancelled")
@@ -47,7 +50,7 @@ func writeSnapshot(dir string, meta *raftpb.SnapshotMetadata, body func(io.Write
 	}
 	return writeAside(path, noSync, func(f io.Writer) error {
 		buffered := bufio.NewWriterSize(f, 256<<10)
-		w := &snapshotWriter{w: buffered, crc: crc32.New(castagnoli), stop: stop}
+		w := &snapshotWriter{w: buffered, crc: crc32.New(castagnoli()), stop: stop}
 		if _, err := io.WriteString(w, snapshotMagic); err != nil {
 			return err
 		}
@@ -161,7 +164,7 @@ func checkSum(f *os.File) (int64, error) {
 	if size < int64(len(snapshotMagic))+1+crcBytes {
 		return 0, fmt.Errorf("%w: %d bytes are too few", ErrCorrupt, size)
 	}
-	crc := crc32.New(castagnoli)
+	crc := crc32.New(castagnoli())
 	if _, err := io.CopyN(crc, f, size-crcBytes); err != nil {
 		return 0, err
 	}
@@ -206,7 +209,7 @@ func splitSnapshot(r io.Reader) (*raftpb.SnapshotMetadata, io.Reader, error) {
 // intact says whether the bytes of a snapshot file match the checksum at their end.
 func intact(data []byte) bool {
 	end := len(data) - crcBytes
-	return end >= 0 && binary.BigEndian.Uint32(data[end:]) == crc32.Checksum(data[:end], castagnoli)
+	return end >= 0 && binary.BigEndian.Uint32(data[end:]) == crc32.Checksum(data[:end], castagnoli())
 }
 
 // saveSnapshot makes a file of a snapshot that came from another peer: its data are such a file.

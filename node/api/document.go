@@ -188,13 +188,18 @@ func appendString[S string | []byte](dst []byte, s S) []byte {
 
 // callbackName is what a jsonp parameter may be: a JavaScript expression that names a function and
 // can be nothing else.
-var callbackName = regexp.MustCompile(`^[A-Za-z_$][A-Za-z0-9_$.\[\]]{0,127}$`)
+//
+// It is made at its first use: every re-execution of this program as a container's shim would spend the
+// time otherwise.
+var callbackName = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^[A-Za-z_$][A-Za-z0-9_$.\[\]]{0,127}$`)
+})
 
 // serveJSON answers 200 with the document that write makes. The media type follows the query parameter
 // jsonp (OPR-5), compression the header Accept-Encoding (OPR-6).
 func serveJSON(w http.ResponseWriter, r *http.Request, write func(*document)) {
 	callback := r.URL.Query().Get("jsonp")
-	if callback != "" && !callbackName.MatchString(callback) {
+	if callback != "" && !callbackName().MatchString(callback) {
 		badRequest("Invalid 'jsonp' parameter: expecting the name of a function").respond(w)
 		return
 	}
