@@ -27,9 +27,8 @@ const (
 	crcBytes       = 4
 )
 
-// castagnoli is the polynomial with hardware support.
-// castagnoli is made at its first use: making it takes time that every re-execution of this program as
-// a container's shim would spend too.
+// castagnoli is the polynomial with hardware support. It is made at its first use: every re-execution of
+// this program as a container's shim would spend the time otherwise.
 var castagnoli = sync.OnceValue(func() *crc32.Table { return crc32.MakeTable(crc32.Castagnoli) })
 
 // errCancelled ends the writing of a snapshot when the peer is closed.
