@@ -7,7 +7,7 @@ import (
 )
 
 // Check tests the invariants of the agent and returns the first that does not hold. Tests and
-// simulations call it after every step; it changes nothing.
+// simulations call it after every step; it changes nothing that can be seen.
 func (a *Agent) Check() error {
 	executors, connected := 0, 0
 	for _, f := range a.frameworks {
@@ -43,6 +43,11 @@ func (a *Agent) Check() error {
 			return fmt.Errorf("checkpoint %d waits after %d, last is %d", w.seq, seq, a.seq)
 		}
 		seq = w.seq
+	}
+	sought := a.garbage
+	sought.sought = false
+	if next := a.garbage.next(); !next.Equal(sought.next()) {
+		return fmt.Errorf("the oldest sandbox is taken to be due at %v, it is at %v", next, sought.next())
 	}
 	return nil
 }

@@ -20,6 +20,10 @@ type garbage struct {
 	used float64
 	// ended says when a directory came out of use.
 	ended map[string]time.Time
+	// oldest is the earliest of ended that is not being removed, if sought: looking through thousands of
+	// ended sandboxes at every step would cost more than the step.
+	oldest time.Time
+	sought bool
 	// removing are directories whose Collect is under way.
 	removing          map[string]bool
 	succeeded, failed float64
@@ -32,7 +36,10 @@ func newGarbage(cfg Config) garbage {
 	}
 }
 
-func (g *garbage) restore(ended map[string]time.Time) { maps.Copy(g.ended, ended) }
+func (g *garbage) restore(ended map[string]time.Time) {
+	maps.Copy(g.ended, ended)
+	g.sought = false
+}
 
 // allowedAge shrinks as the disk fills.
 func (g *garbage) allowedAge() time.Duration {
@@ -42,16 +49,47 @@ func (g *garbage) allowedAge() time.Duration {
 
 // next is when the oldest directory is due.
 func (g *garbage) next() time.Time {
-	var oldest time.Time
-	for p, ended := range g.ended {
-		if !g.removing[p] && (oldest.IsZero() || ended.Before(oldest)) {
-			oldest = ended
+	if !g.sought {
+		g.sought, g.oldest = true, time.Time{}
+		for p, ended := range g.ended {
+			if !g.removing[p] && (g.oldest.IsZero() || ended.Before(g.oldest)) {
+				g.oldest = ended
+			}
 		}
 	}
-	if oldest.IsZero() {
-		return oldest
+	if g.oldest.IsZero() {
+		return g.oldest
 	}
-	return oldest.Add(g.allowedAge())
+	return g.oldest.Add(g.allowedAge())
+}
+
+// put schedules a directory that came out of use now, which is not before any other.
+func (g *garbage) put(dir string, now time.Time) {
+	g.forget(dir)
+	g.ended[dir] = now
+	if g.oldest.IsZero() {
+		g.sought = false
+	}
+}
+
+// forget takes a directory off the schedule.
+func (g *garbage) forget(dir string) {
+	if ended, ok := g.ended[dir]; ok && !ended.After(g.oldest) {
+		g.sought = false
+	}
+	delete(g.ended, dir)
+}
+
+// remove notes that the removal of a scheduled directory is under way.
+func (g *garbage) remove(dir string) {
+	g.removing[dir] = true
+	g.sought = false
+}
+
+// removed notes that it is not any more, whether the directory is gone or not.
+func (g *garbage) removed(dir string) {
+	delete(g.removing, dir)
+	g.sought = false
 }
 
 // discard schedules the directories that an ended executor leaves without use.
@@ -68,7 +106,7 @@ func (a *Agent) discard(e *executor) {
 }
 
 func (a *Agent) schedule(dir string) {
-	a.garbage.ended[dir] = a.now
+	a.garbage.put(dir, a.now)
 	a.tx.set(keyCollect(dir), &wire.CollectRecord{Ended: proto.Int64(a.now.UnixNano())})
 }
 
@@ -76,7 +114,7 @@ func (a *Agent) schedule(dir string) {
 func (a *Agent) reclaim(e *executor) {
 	for _, dir := range []string{a.executorDirectory(e), a.frameworkDirectory(e.f)} {
 		if _, ok := a.garbage.ended[dir]; ok && !a.garbage.removing[dir] {
-			delete(a.garbage.ended, dir)
+			a.garbage.forget(dir)
 			a.tx.remove(keyCollect(dir))
 		}
 	}
@@ -95,7 +133,7 @@ func (a *Agent) collectDue() {
 	oldest := a.now.Add(-a.garbage.allowedAge())
 	for _, dir := range slices.Sorted(maps.Keys(a.garbage.ended)) {
 		if !a.garbage.ended[dir].After(oldest) && !a.garbage.removing[dir] {
-			a.garbage.removing[dir] = true
+			a.garbage.remove(dir)
 			a.emit(Collect{Path: dir})
 		}
 	}
@@ -106,14 +144,14 @@ func (a *Agent) collected(ev Collected) {
 	if !a.garbage.removing[ev.Path] {
 		return
 	}
-	delete(a.garbage.removing, ev.Path)
+	a.garbage.removed(ev.Path)
 	if ev.Err != "" {
 		a.garbage.failed++
 		a.schedule(ev.Path)
 		a.emit(Log{Warn: true, Message: "removing a sandbox: " + ev.Err})
 	} else {
 		a.garbage.succeeded++
-		delete(a.garbage.ended, ev.Path)
+		a.garbage.forget(ev.Path)
 		a.tx.remove(keyCollect(ev.Path))
 	}
 	for _, f := range a.frameworks {
