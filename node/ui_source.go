@@ -71,7 +71,7 @@ func (s *uiSource) Changed() <-chan struct{} { return s.changes }
 // Snapshot implements ui.Source.
 func (s *uiSource) Snapshot(ctx context.Context) (*ui.State, error) {
 	n := s.n
-	l := n.leading.Load()
+	l := s.leader(ctx)
 	if l == nil {
 		return nil, fmt.Errorf("%w: no leading master", ui.ErrUnavailable)
 	}
@@ -89,6 +89,23 @@ func (s *uiSource) Snapshot(ctx context.Context) (*ui.State, error) {
 	s.agents(out, v)
 	s.tasks(out, v)
 	return out, nil
+}
+
+// leader is the leading master. A node that has just been started is given a moment to elect it.
+func (s *uiSource) leader(ctx context.Context) *leader {
+	const moment = 2 * time.Second
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if l := s.n.leading.Load(); l != nil || time.Since(s.n.started) > moment {
+			return l
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
 }
 
 func (s *uiSource) cluster(v *master.View) ui.Cluster {
