@@ -40,7 +40,7 @@ func testConfig() Config {
 		},
 	}
 	cfg.Version = "1.12.0"
-	cfg.WorkDir = "/work"
+	cfg.WorkDir = "/srv/agent"
 	cfg.Endpoint = "127.0.0.1:5051"
 	cfg.BootID = "boot-1"
 	cfg.Rand = rand.New(rand.NewPCG(1, 2))

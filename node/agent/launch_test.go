@@ -36,7 +36,7 @@ func TestLaunchCommandTask(t *testing.T) {
 	if _, err := mesos.ParseUUID(string(spec.ID)); err != nil {
 		t.Errorf("container id %s: %v", spec.ID, err)
 	}
-	if want := "/work/slaves/S0/frameworks/F/executors/t1/runs/" + string(spec.ID); spec.Directory != want {
+	if want := "/srv/agent/slaves/S0/frameworks/F/executors/t1/runs/" + string(spec.ID); spec.Directory != want {
 		t.Errorf("sandbox %s, want %s", spec.Directory, want)
 	}
 	if !spec.CommandTask || spec.Command.GetValue() != "sleep 1000" || spec.User != "root" {
@@ -389,7 +389,7 @@ func TestGarbageCollection(t *testing.T) {
 		return spec.Directory
 	}
 	run := end(1)
-	executor, framework := path.Dir(path.Dir(run)), "/work/slaves/S0/frameworks/F"
+	executor, framework := path.Dir(path.Dir(run)), "/srv/agent/slaves/S0/frameworks/F"
 	if at, ok := r.a.Deadline(); !ok || !at.Before(epoch.Add(r.cfg.GCDelay)) {
 		t.Fatalf("deadline %s: headroom shortens the delay", at)
 	}

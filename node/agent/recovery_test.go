@@ -274,7 +274,7 @@ func TestLoadCheckpointIsStrict(t *testing.T) {
 		{"unknown below an executor", e + "else", []byte{}},
 		{"unknown below a task", e + "tasks/t1/else", []byte{}},
 		{"empty part", "frameworks//info", []byte{}},
-		{"broken gc", "gc//work", []byte("x")},
+		{"broken gc", "gc//srv/agent", []byte("x")},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			kv := map[string][]byte{}
@@ -295,7 +295,7 @@ func TestLoadCheckpointIsStrict(t *testing.T) {
 
 func FuzzLoadCheckpoint(f *testing.F) {
 	f.Add("frameworks/F/executors/e/tasks/t/updates/00000000000000000001", []byte{1})
-	f.Add("gc//work/x", []byte{8, 1})
+	f.Add("gc//srv/agent/x", []byte{8, 1})
 	f.Fuzz(func(t *testing.T, key string, value []byte) {
 		saved, err := LoadCheckpoint(map[string][]byte{key: value})
 		if (saved == nil) == (err == nil) {
