@@ -71,7 +71,10 @@ func newAgentShell(core *agent.Agent, cfg shellConfig, store *checkpointStore, r
 func (s *agentShell) close() {
 	s.cancel()
 	s.box.close()
-	s.disconnect(errStopped)
+	if c := s.linked(); c != nil {
+		c.close(errStopped)
+		c.wait()
+	}
 	s.wg.Wait()
 	s.front.endAll()
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -120,12 +119,9 @@ func (s *agentShell) create(ctx context.Context, spec agent.LaunchSpec) (*isolat
 	if !s.config.SwitchUser {
 		user = ""
 	}
-	if err := s.makeSandbox(spec, user); err != nil {
-		return nil, &agent.LaunchFailed{ID: spec.ID, Sandbox: true, Message: err.Error()}
-	}
-	stderr, err := os.OpenFile(filepath.Join(spec.Directory, "stderr"), os.O_WRONLY|os.O_APPEND, 0)
+	stderr, err := s.makeSandbox(spec, user)
 	if err != nil {
-		return nil, &agent.LaunchFailed{ID: spec.ID, Message: err.Error()}
+		return nil, &agent.LaunchFailed{ID: spec.ID, Sandbox: true, Message: err.Error()}
 	}
 	defer stderr.Close()
 	for _, name := range spec.Overwritten {
@@ -200,47 +196,71 @@ func containerSpec(spec agent.LaunchSpec, user string) isolate.Spec {
 	return out
 }
 
-// makeSandbox makes the directories of EXE-176 with the rights of EXE-178, the links to the newest
-// run and to this agent, and the files that take the output.
-func (s *agentShell) makeSandbox(spec agent.LaunchSpec, user string) error {
-	wrap := func(err error) error {
-		return fmt.Errorf("Failed to create executor directory '%s': %w", spec.Directory, err)
-	}
+// makeSandbox makes the directories of EXE-176 with the rights of EXE-178, the files that take the
+// output, and the links to the newest run. It returns stderr open for appending.
+//
+// The directory is given to the task's user last, and stderr is not opened by its name again: another
+// process of that user could put a link in its place, and what the daemon writes there is the
+// framework's choice.
+func (s *agentShell) makeSandbox(spec agent.LaunchSpec, user string) (_ *os.File, err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("Failed to create executor directory '%s': %w", spec.Directory, err)
+		}
+	}()
 	if _, err := below(s.config.WorkDir, spec.Directory); err != nil {
-		return wrap(err)
+		return nil, err
 	}
 	runs := filepath.Dir(spec.Directory)
 	if err := os.MkdirAll(runs, 0o755); err != nil {
-		return wrap(err)
+		return nil, err
 	}
-	if err := os.Mkdir(spec.Directory, 0o750); err != nil && !errors.Is(err, fs.ErrExist) {
-		return wrap(err)
+	if err := os.Mkdir(spec.Directory, 0o700); err != nil {
+		return nil, err
 	}
-	if err := isolate.Chown(spec.Directory, user); err != nil {
-		var unknown *isolate.UnknownUserError
-		if errors.As(err, &unknown) {
-			err = fmt.Errorf("Failed to chown directory to '%s': %w", user, unknown)
-		}
-		return errors.Join(wrap(err), os.Remove(spec.Directory))
-	}
-	for _, name := range []string{"stdout", "stderr"} {
-		path := filepath.Join(spec.Directory, name)
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-		if err != nil {
-			return wrap(err)
-		}
-		if err := f.Close(); err != nil {
-			return wrap(err)
-		}
-		if err := isolate.Chown(path, user); err != nil {
-			return wrap(err)
-		}
+	stderr, err := fillSandbox(spec.Directory, user)
+	if err != nil {
+		return nil, errors.Join(err, os.RemoveAll(spec.Directory))
 	}
 	if err := replaceLink(string(spec.ID), filepath.Join(runs, "latest")); err != nil {
-		return wrap(err)
+		return nil, errors.Join(err, stderr.Close())
 	}
 	s.config.Files.AttachSandbox(sandboxOf(spec))
-	return nil
+	return stderr, nil
+}
+
+// fillSandbox makes stdout and stderr in a directory that nobody else can enter yet, and gives all of it
+// to user.
+func fillSandbox(dir, user string) (stderr *os.File, err error) {
+	for _, name := range []string{"stdout", "stderr"} {
+		path := filepath.Join(dir, name)
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY|os.O_APPEND, 0o644)
+		if err != nil {
+			return nil, err
+		}
+		if err := chownTo(path, user); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+		if name == "stderr" {
+			stderr = f
+		} else if err := f.Close(); err != nil {
+			return nil, err
+		}
+	}
+	if err := errors.Join(os.Chmod(dir, 0o750), chownTo(dir, user)); err != nil {
+		return nil, errors.Join(err, stderr.Close())
+	}
+	return stderr, nil
+}
+
+// chownTo is isolate.Chown with Mesos's words for an unknown user (EXE-47).
+func chownTo(path, user string) error {
+	err := isolate.Chown(path, user)
+	var unknown *isolate.UnknownUserError
+	if errors.As(err, &unknown) {
+		return fmt.Errorf("Failed to chown directory to '%s': %w", user, unknown)
+	}
+	return err
 }
 
 // below returns path relative to dir, for paths that lie below it.
