@@ -25,6 +25,190 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type Node_Role int32
+
+const (
+	Node_UNKNOWN_ROLE Node_Role = 0
+	Node_AUTO         Node_Role = 1
+	Node_MASTER       Node_Role = 2
+	Node_AGENT        Node_Role = 3
+	Node_BOTH         Node_Role = 4
+)
+
+// Enum value maps for Node_Role.
+var (
+	Node_Role_name = map[int32]string{
+		0: "UNKNOWN_ROLE",
+		1: "AUTO",
+		2: "MASTER",
+		3: "AGENT",
+		4: "BOTH",
+	}
+	Node_Role_value = map[string]int32{
+		"UNKNOWN_ROLE": 0,
+		"AUTO":         1,
+		"MASTER":       2,
+		"AGENT":        3,
+		"BOTH":         4,
+	}
+)
+
+func (x Node_Role) Enum() *Node_Role {
+	p := new(Node_Role)
+	*p = x
+	return p
+}
+
+func (x Node_Role) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Node_Role) Descriptor() protoreflect.EnumDescriptor {
+	return file_registry_proto_enumTypes[0].Descriptor()
+}
+
+func (Node_Role) Type() protoreflect.EnumType {
+	return &file_registry_proto_enumTypes[0]
+}
+
+func (x Node_Role) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Do not use.
+func (x *Node_Role) UnmarshalJSON(b []byte) error {
+	num, err := protoimpl.X.UnmarshalJSONEnum(x.Descriptor(), b)
+	if err != nil {
+		return err
+	}
+	*x = Node_Role(num)
+	return nil
+}
+
+// Deprecated: Use Node_Role.Descriptor instead.
+func (Node_Role) EnumDescriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{27, 0}
+}
+
+// What an operator wishes: ANY leaves it to the cluster.
+type Node_Placement int32
+
+const (
+	Node_ANY       Node_Placement = 0
+	Node_PREFERRED Node_Placement = 1 // promoted
+	Node_BARRED    Node_Placement = 2 // demoted
+)
+
+// Enum value maps for Node_Placement.
+var (
+	Node_Placement_name = map[int32]string{
+		0: "ANY",
+		1: "PREFERRED",
+		2: "BARRED",
+	}
+	Node_Placement_value = map[string]int32{
+		"ANY":       0,
+		"PREFERRED": 1,
+		"BARRED":    2,
+	}
+)
+
+func (x Node_Placement) Enum() *Node_Placement {
+	p := new(Node_Placement)
+	*p = x
+	return p
+}
+
+func (x Node_Placement) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Node_Placement) Descriptor() protoreflect.EnumDescriptor {
+	return file_registry_proto_enumTypes[1].Descriptor()
+}
+
+func (Node_Placement) Type() protoreflect.EnumType {
+	return &file_registry_proto_enumTypes[1]
+}
+
+func (x Node_Placement) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Do not use.
+func (x *Node_Placement) UnmarshalJSON(b []byte) error {
+	num, err := protoimpl.X.UnmarshalJSONEnum(x.Descriptor(), b)
+	if err != nil {
+		return err
+	}
+	*x = Node_Placement(num)
+	return nil
+}
+
+// Deprecated: Use Node_Placement.Descriptor instead.
+func (Node_Placement) EnumDescriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{27, 1}
+}
+
+type Token_Role int32
+
+const (
+	Token_UNKNOWN_ROLE Token_Role = 0
+	Token_ANY          Token_Role = 1
+	Token_AGENT        Token_Role = 2
+)
+
+// Enum value maps for Token_Role.
+var (
+	Token_Role_name = map[int32]string{
+		0: "UNKNOWN_ROLE",
+		1: "ANY",
+		2: "AGENT",
+	}
+	Token_Role_value = map[string]int32{
+		"UNKNOWN_ROLE": 0,
+		"ANY":          1,
+		"AGENT":        2,
+	}
+)
+
+func (x Token_Role) Enum() *Token_Role {
+	p := new(Token_Role)
+	*p = x
+	return p
+}
+
+func (x Token_Role) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Token_Role) Descriptor() protoreflect.EnumDescriptor {
+	return file_registry_proto_enumTypes[2].Descriptor()
+}
+
+func (Token_Role) Type() protoreflect.EnumType {
+	return &file_registry_proto_enumTypes[2]
+}
+
+func (x Token_Role) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Do not use.
+func (x *Token_Role) UnmarshalJSON(b []byte) error {
+	num, err := protoimpl.X.UnmarshalJSONEnum(x.Descriptor(), b)
+	if err != nil {
+		return err
+	}
+	*x = Token_Role(num)
+	return nil
+}
+
+// Deprecated: Use Token_Role.Descriptor instead.
+func (Token_Role) EnumDescriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{30, 0}
+}
+
 // Op is one log entry. The proposer fills in ids and times, so that applying needs neither clock
 // nor chance. Exactly one field is set; a node that does not know it stops and says so.
 type Op struct {
@@ -41,6 +225,22 @@ type Op struct {
 	//	*Op_AdmitFramework
 	//	*Op_UpdateFramework
 	//	*Op_RemoveFramework
+	//	*Op_FormCluster
+	//	*Op_AdmitNode
+	//	*Op_UpdateNode
+	//	*Op_RemoveNode
+	//	*Op_AssignRaftId
+	//	*Op_ReleaseRaftId
+	//	*Op_SetPlacement
+	//	*Op_SetSettings
+	//	*Op_AddToken
+	//	*Op_RotateTokens
+	//	*Op_SetAuthorities
+	//	*Op_ForgetRemovedNode
+	//	*Op_DrainAgent
+	//	*Op_AgentDrained
+	//	*Op_DeactivateAgent
+	//	*Op_ReactivateAgent
 	Op isOp_Op `protobuf_oneof:"op"`
 	// The first clusterd version that knows the operation: a node that does not know it names this
 	// version when it stops.
@@ -176,6 +376,150 @@ func (x *Op) GetRemoveFramework() *RemoveFramework {
 	return nil
 }
 
+func (x *Op) GetFormCluster() *FormCluster {
+	if x != nil {
+		if x, ok := x.Op.(*Op_FormCluster); ok {
+			return x.FormCluster
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetAdmitNode() *AdmitNode {
+	if x != nil {
+		if x, ok := x.Op.(*Op_AdmitNode); ok {
+			return x.AdmitNode
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetUpdateNode() *UpdateNode {
+	if x != nil {
+		if x, ok := x.Op.(*Op_UpdateNode); ok {
+			return x.UpdateNode
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetRemoveNode() *RemoveNode {
+	if x != nil {
+		if x, ok := x.Op.(*Op_RemoveNode); ok {
+			return x.RemoveNode
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetAssignRaftId() *AssignRaftID {
+	if x != nil {
+		if x, ok := x.Op.(*Op_AssignRaftId); ok {
+			return x.AssignRaftId
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetReleaseRaftId() *ReleaseRaftID {
+	if x != nil {
+		if x, ok := x.Op.(*Op_ReleaseRaftId); ok {
+			return x.ReleaseRaftId
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetSetPlacement() *SetPlacement {
+	if x != nil {
+		if x, ok := x.Op.(*Op_SetPlacement); ok {
+			return x.SetPlacement
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetSetSettings() *SetSettings {
+	if x != nil {
+		if x, ok := x.Op.(*Op_SetSettings); ok {
+			return x.SetSettings
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetAddToken() *AddToken {
+	if x != nil {
+		if x, ok := x.Op.(*Op_AddToken); ok {
+			return x.AddToken
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetRotateTokens() *RotateTokens {
+	if x != nil {
+		if x, ok := x.Op.(*Op_RotateTokens); ok {
+			return x.RotateTokens
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetSetAuthorities() *SetAuthorities {
+	if x != nil {
+		if x, ok := x.Op.(*Op_SetAuthorities); ok {
+			return x.SetAuthorities
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetForgetRemovedNode() *ForgetRemovedNode {
+	if x != nil {
+		if x, ok := x.Op.(*Op_ForgetRemovedNode); ok {
+			return x.ForgetRemovedNode
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetDrainAgent() *DrainAgent {
+	if x != nil {
+		if x, ok := x.Op.(*Op_DrainAgent); ok {
+			return x.DrainAgent
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetAgentDrained() *AgentDrained {
+	if x != nil {
+		if x, ok := x.Op.(*Op_AgentDrained); ok {
+			return x.AgentDrained
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetDeactivateAgent() *DeactivateAgent {
+	if x != nil {
+		if x, ok := x.Op.(*Op_DeactivateAgent); ok {
+			return x.DeactivateAgent
+		}
+	}
+	return nil
+}
+
+func (x *Op) GetReactivateAgent() *ReactivateAgent {
+	if x != nil {
+		if x, ok := x.Op.(*Op_ReactivateAgent); ok {
+			return x.ReactivateAgent
+		}
+	}
+	return nil
+}
+
 func (x *Op) GetSince() string {
 	if x != nil && x.Since != nil {
 		return *x.Since
@@ -227,6 +571,70 @@ type Op_RemoveFramework struct {
 	RemoveFramework *RemoveFramework `protobuf:"bytes,10,opt,name=remove_framework,json=removeFramework,oneof"`
 }
 
+type Op_FormCluster struct {
+	FormCluster *FormCluster `protobuf:"bytes,11,opt,name=form_cluster,json=formCluster,oneof"`
+}
+
+type Op_AdmitNode struct {
+	AdmitNode *AdmitNode `protobuf:"bytes,12,opt,name=admit_node,json=admitNode,oneof"`
+}
+
+type Op_UpdateNode struct {
+	UpdateNode *UpdateNode `protobuf:"bytes,13,opt,name=update_node,json=updateNode,oneof"`
+}
+
+type Op_RemoveNode struct {
+	RemoveNode *RemoveNode `protobuf:"bytes,14,opt,name=remove_node,json=removeNode,oneof"`
+}
+
+type Op_AssignRaftId struct {
+	AssignRaftId *AssignRaftID `protobuf:"bytes,15,opt,name=assign_raft_id,json=assignRaftId,oneof"`
+}
+
+type Op_ReleaseRaftId struct {
+	ReleaseRaftId *ReleaseRaftID `protobuf:"bytes,16,opt,name=release_raft_id,json=releaseRaftId,oneof"`
+}
+
+type Op_SetPlacement struct {
+	SetPlacement *SetPlacement `protobuf:"bytes,17,opt,name=set_placement,json=setPlacement,oneof"`
+}
+
+type Op_SetSettings struct {
+	SetSettings *SetSettings `protobuf:"bytes,18,opt,name=set_settings,json=setSettings,oneof"`
+}
+
+type Op_AddToken struct {
+	AddToken *AddToken `protobuf:"bytes,19,opt,name=add_token,json=addToken,oneof"`
+}
+
+type Op_RotateTokens struct {
+	RotateTokens *RotateTokens `protobuf:"bytes,20,opt,name=rotate_tokens,json=rotateTokens,oneof"`
+}
+
+type Op_SetAuthorities struct {
+	SetAuthorities *SetAuthorities `protobuf:"bytes,21,opt,name=set_authorities,json=setAuthorities,oneof"`
+}
+
+type Op_ForgetRemovedNode struct {
+	ForgetRemovedNode *ForgetRemovedNode `protobuf:"bytes,22,opt,name=forget_removed_node,json=forgetRemovedNode,oneof"`
+}
+
+type Op_DrainAgent struct {
+	DrainAgent *DrainAgent `protobuf:"bytes,23,opt,name=drain_agent,json=drainAgent,oneof"`
+}
+
+type Op_AgentDrained struct {
+	AgentDrained *AgentDrained `protobuf:"bytes,24,opt,name=agent_drained,json=agentDrained,oneof"`
+}
+
+type Op_DeactivateAgent struct {
+	DeactivateAgent *DeactivateAgent `protobuf:"bytes,25,opt,name=deactivate_agent,json=deactivateAgent,oneof"`
+}
+
+type Op_ReactivateAgent struct {
+	ReactivateAgent *ReactivateAgent `protobuf:"bytes,26,opt,name=reactivate_agent,json=reactivateAgent,oneof"`
+}
+
 func (*Op_ElectMaster) isOp_Op() {}
 
 func (*Op_AdmitAgent) isOp_Op() {}
@@ -246,6 +654,38 @@ func (*Op_AdmitFramework) isOp_Op() {}
 func (*Op_UpdateFramework) isOp_Op() {}
 
 func (*Op_RemoveFramework) isOp_Op() {}
+
+func (*Op_FormCluster) isOp_Op() {}
+
+func (*Op_AdmitNode) isOp_Op() {}
+
+func (*Op_UpdateNode) isOp_Op() {}
+
+func (*Op_RemoveNode) isOp_Op() {}
+
+func (*Op_AssignRaftId) isOp_Op() {}
+
+func (*Op_ReleaseRaftId) isOp_Op() {}
+
+func (*Op_SetPlacement) isOp_Op() {}
+
+func (*Op_SetSettings) isOp_Op() {}
+
+func (*Op_AddToken) isOp_Op() {}
+
+func (*Op_RotateTokens) isOp_Op() {}
+
+func (*Op_SetAuthorities) isOp_Op() {}
+
+func (*Op_ForgetRemovedNode) isOp_Op() {}
+
+func (*Op_DrainAgent) isOp_Op() {}
+
+func (*Op_AgentDrained) isOp_Op() {}
+
+func (*Op_DeactivateAgent) isOp_Op() {}
+
+func (*Op_ReactivateAgent) isOp_Op() {}
 
 // ElectMaster opens the time of office of a leading master: its id is the prefix of all framework,
 // agent and offer ids that it gives out (SCH-48).
@@ -756,6 +1196,1184 @@ func (x *RemoveFramework) GetCause() string {
 	return ""
 }
 
+// FormCluster makes a cluster of its first node. There is one in the life of a registry.
+type FormCluster struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId     *string                `protobuf:"bytes,1,req,name=cluster_id,json=clusterId" json:"cluster_id,omitempty"`
+	Time          *int64                 `protobuf:"varint,2,req,name=time" json:"time,omitempty"`
+	Node          *Node                  `protobuf:"bytes,3,req,name=node" json:"node,omitempty"` // raft_id set
+	Authority     *Authority             `protobuf:"bytes,4,req,name=authority" json:"authority,omitempty"`
+	Settings      *Settings              `protobuf:"bytes,5,req,name=settings" json:"settings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *FormCluster) Reset() {
+	*x = FormCluster{}
+	mi := &file_registry_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *FormCluster) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*FormCluster) ProtoMessage() {}
+
+func (x *FormCluster) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use FormCluster.ProtoReflect.Descriptor instead.
+func (*FormCluster) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *FormCluster) GetClusterId() string {
+	if x != nil && x.ClusterId != nil {
+		return *x.ClusterId
+	}
+	return ""
+}
+
+func (x *FormCluster) GetTime() int64 {
+	if x != nil && x.Time != nil {
+		return *x.Time
+	}
+	return 0
+}
+
+func (x *FormCluster) GetNode() *Node {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
+func (x *FormCluster) GetAuthority() *Authority {
+	if x != nil {
+		return x.Authority
+	}
+	return nil
+}
+
+func (x *FormCluster) GetSettings() *Settings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+type AdmitNode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          *Node                  `protobuf:"bytes,1,req,name=node" json:"node,omitempty"` // without raft_id
+	Time          *int64                 `protobuf:"varint,2,req,name=time" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AdmitNode) Reset() {
+	*x = AdmitNode{}
+	mi := &file_registry_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AdmitNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AdmitNode) ProtoMessage() {}
+
+func (x *AdmitNode) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AdmitNode.ProtoReflect.Descriptor instead.
+func (*AdmitNode) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *AdmitNode) GetNode() *Node {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
+func (x *AdmitNode) GetTime() int64 {
+	if x != nil && x.Time != nil {
+		return *x.Time
+	}
+	return 0
+}
+
+// UpdateNode replaces what a node says of itself: name, addresses, version, domain, agent id. Role,
+// raft id, placement, key and time of admission stay.
+type UpdateNode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          *Node                  `protobuf:"bytes,1,req,name=node" json:"node,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UpdateNode) Reset() {
+	*x = UpdateNode{}
+	mi := &file_registry_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UpdateNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UpdateNode) ProtoMessage() {}
+
+func (x *UpdateNode) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UpdateNode.ProtoReflect.Descriptor instead.
+func (*UpdateNode) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *UpdateNode) GetNode() *Node {
+	if x != nil {
+		return x.Node
+	}
+	return nil
+}
+
+type RemoveNode struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	NodeId *string                `protobuf:"bytes,1,req,name=node_id,json=nodeId" json:"node_id,omitempty"`
+	Time   *int64                 `protobuf:"varint,2,req,name=time" json:"time,omitempty"`
+	// When the newest certificate of the node ends: until then its id is remembered as refused.
+	Until         *int64 `protobuf:"varint,3,req,name=until" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RemoveNode) Reset() {
+	*x = RemoveNode{}
+	mi := &file_registry_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RemoveNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RemoveNode) ProtoMessage() {}
+
+func (x *RemoveNode) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RemoveNode.ProtoReflect.Descriptor instead.
+func (*RemoveNode) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *RemoveNode) GetNodeId() string {
+	if x != nil && x.NodeId != nil {
+		return *x.NodeId
+	}
+	return ""
+}
+
+func (x *RemoveNode) GetTime() int64 {
+	if x != nil && x.Time != nil {
+		return *x.Time
+	}
+	return 0
+}
+
+func (x *RemoveNode) GetUntil() int64 {
+	if x != nil && x.Until != nil {
+		return *x.Until
+	}
+	return 0
+}
+
+// AssignRaftID gives a node the next free raft id, never used before; the result carries it.
+type AssignRaftID struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        *string                `protobuf:"bytes,1,req,name=node_id,json=nodeId" json:"node_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AssignRaftID) Reset() {
+	*x = AssignRaftID{}
+	mi := &file_registry_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssignRaftID) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssignRaftID) ProtoMessage() {}
+
+func (x *AssignRaftID) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssignRaftID.ProtoReflect.Descriptor instead.
+func (*AssignRaftID) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *AssignRaftID) GetNodeId() string {
+	if x != nil && x.NodeId != nil {
+		return *x.NodeId
+	}
+	return ""
+}
+
+// ReleaseRaftID says that the raft member of the node is no longer one.
+type ReleaseRaftID struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        *string                `protobuf:"bytes,1,req,name=node_id,json=nodeId" json:"node_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReleaseRaftID) Reset() {
+	*x = ReleaseRaftID{}
+	mi := &file_registry_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReleaseRaftID) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReleaseRaftID) ProtoMessage() {}
+
+func (x *ReleaseRaftID) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReleaseRaftID.ProtoReflect.Descriptor instead.
+func (*ReleaseRaftID) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *ReleaseRaftID) GetNodeId() string {
+	if x != nil && x.NodeId != nil {
+		return *x.NodeId
+	}
+	return ""
+}
+
+type SetPlacement struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        *string                `protobuf:"bytes,1,req,name=node_id,json=nodeId" json:"node_id,omitempty"`
+	Placement     *Node_Placement        `protobuf:"varint,2,req,name=placement,enum=clusterd.registry.Node_Placement" json:"placement,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetPlacement) Reset() {
+	*x = SetPlacement{}
+	mi := &file_registry_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetPlacement) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetPlacement) ProtoMessage() {}
+
+func (x *SetPlacement) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetPlacement.ProtoReflect.Descriptor instead.
+func (*SetPlacement) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *SetPlacement) GetNodeId() string {
+	if x != nil && x.NodeId != nil {
+		return *x.NodeId
+	}
+	return ""
+}
+
+func (x *SetPlacement) GetPlacement() Node_Placement {
+	if x != nil && x.Placement != nil {
+		return *x.Placement
+	}
+	return Node_ANY
+}
+
+type SetSettings struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Settings      *Settings              `protobuf:"bytes,1,req,name=settings" json:"settings,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetSettings) Reset() {
+	*x = SetSettings{}
+	mi := &file_registry_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetSettings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetSettings) ProtoMessage() {}
+
+func (x *SetSettings) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetSettings.ProtoReflect.Descriptor instead.
+func (*SetSettings) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *SetSettings) GetSettings() *Settings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+type AddToken struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Token         *Token                 `protobuf:"bytes,1,req,name=token" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AddToken) Reset() {
+	*x = AddToken{}
+	mi := &file_registry_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AddToken) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AddToken) ProtoMessage() {}
+
+func (x *AddToken) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AddToken.ProtoReflect.Descriptor instead.
+func (*AddToken) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *AddToken) GetToken() *Token {
+	if x != nil {
+		return x.Token
+	}
+	return nil
+}
+
+// RotateTokens makes all tokens of a role worthless and begins a new generation.
+type RotateTokens struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Role          *Token_Role            `protobuf:"varint,1,req,name=role,enum=clusterd.registry.Token_Role" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateTokens) Reset() {
+	*x = RotateTokens{}
+	mi := &file_registry_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateTokens) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateTokens) ProtoMessage() {}
+
+func (x *RotateTokens) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateTokens.ProtoReflect.Descriptor instead.
+func (*RotateTokens) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *RotateTokens) GetRole() Token_Role {
+	if x != nil && x.Role != nil {
+		return *x.Role
+	}
+	return Token_UNKNOWN_ROLE
+}
+
+// SetAuthorities replaces the list of trusted authorities; the first one issues.
+type SetAuthorities struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Authorities   []*Authority           `protobuf:"bytes,1,rep,name=authorities" json:"authorities,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetAuthorities) Reset() {
+	*x = SetAuthorities{}
+	mi := &file_registry_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetAuthorities) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetAuthorities) ProtoMessage() {}
+
+func (x *SetAuthorities) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetAuthorities.ProtoReflect.Descriptor instead.
+func (*SetAuthorities) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *SetAuthorities) GetAuthorities() []*Authority {
+	if x != nil {
+		return x.Authorities
+	}
+	return nil
+}
+
+type ForgetRemovedNode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        *string                `protobuf:"bytes,1,req,name=node_id,json=nodeId" json:"node_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ForgetRemovedNode) Reset() {
+	*x = ForgetRemovedNode{}
+	mi := &file_registry_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ForgetRemovedNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ForgetRemovedNode) ProtoMessage() {}
+
+func (x *ForgetRemovedNode) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ForgetRemovedNode.ProtoReflect.Descriptor instead.
+func (*ForgetRemovedNode) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ForgetRemovedNode) GetNodeId() string {
+	if x != nil && x.NodeId != nil {
+		return *x.NodeId
+	}
+	return ""
+}
+
+type DrainAgent struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AgentId       *v1.AgentID            `protobuf:"bytes,1,req,name=agent_id,json=agentId" json:"agent_id,omitempty"`
+	Config        *v1.DrainConfig        `protobuf:"bytes,2,req,name=config" json:"config,omitempty"`
+	Time          *int64                 `protobuf:"varint,3,req,name=time" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DrainAgent) Reset() {
+	*x = DrainAgent{}
+	mi := &file_registry_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DrainAgent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DrainAgent) ProtoMessage() {}
+
+func (x *DrainAgent) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DrainAgent.ProtoReflect.Descriptor instead.
+func (*DrainAgent) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *DrainAgent) GetAgentId() *v1.AgentID {
+	if x != nil {
+		return x.AgentId
+	}
+	return nil
+}
+
+func (x *DrainAgent) GetConfig() *v1.DrainConfig {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+func (x *DrainAgent) GetTime() int64 {
+	if x != nil && x.Time != nil {
+		return *x.Time
+	}
+	return 0
+}
+
+type AgentDrained struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AgentId       *v1.AgentID            `protobuf:"bytes,1,req,name=agent_id,json=agentId" json:"agent_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AgentDrained) Reset() {
+	*x = AgentDrained{}
+	mi := &file_registry_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AgentDrained) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AgentDrained) ProtoMessage() {}
+
+func (x *AgentDrained) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AgentDrained.ProtoReflect.Descriptor instead.
+func (*AgentDrained) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *AgentDrained) GetAgentId() *v1.AgentID {
+	if x != nil {
+		return x.AgentId
+	}
+	return nil
+}
+
+type DeactivateAgent struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AgentId       *v1.AgentID            `protobuf:"bytes,1,req,name=agent_id,json=agentId" json:"agent_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeactivateAgent) Reset() {
+	*x = DeactivateAgent{}
+	mi := &file_registry_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeactivateAgent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeactivateAgent) ProtoMessage() {}
+
+func (x *DeactivateAgent) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeactivateAgent.ProtoReflect.Descriptor instead.
+func (*DeactivateAgent) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *DeactivateAgent) GetAgentId() *v1.AgentID {
+	if x != nil {
+		return x.AgentId
+	}
+	return nil
+}
+
+type ReactivateAgent struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AgentId       *v1.AgentID            `protobuf:"bytes,1,req,name=agent_id,json=agentId" json:"agent_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReactivateAgent) Reset() {
+	*x = ReactivateAgent{}
+	mi := &file_registry_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReactivateAgent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReactivateAgent) ProtoMessage() {}
+
+func (x *ReactivateAgent) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReactivateAgent.ProtoReflect.Descriptor instead.
+func (*ReactivateAgent) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *ReactivateAgent) GetAgentId() *v1.AgentID {
+	if x != nil {
+		return x.AgentId
+	}
+	return nil
+}
+
+// Node is one machine of the cluster.
+type Node struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Id            *string                `protobuf:"bytes,1,req,name=id" json:"id,omitempty"`
+	Name          *string                `protobuf:"bytes,2,req,name=name" json:"name,omitempty"`
+	Role          *Node_Role             `protobuf:"varint,3,req,name=role,enum=clusterd.registry.Node_Role" json:"role,omitempty"`
+	PeerAddress   *string                `protobuf:"bytes,4,req,name=peer_address,json=peerAddress" json:"peer_address,omitempty"`       // HOST:PORT of the traffic between nodes
+	MasterAddress *string                `protobuf:"bytes,5,req,name=master_address,json=masterAddress" json:"master_address,omitempty"` // HOST:PORT of the master API
+	AgentAddress  *string                `protobuf:"bytes,6,opt,name=agent_address,json=agentAddress" json:"agent_address,omitempty"`    // HOST:PORT of the agent API
+	Version       *string                `protobuf:"bytes,7,req,name=version" json:"version,omitempty"`
+	Domain        *v1.DomainInfo         `protobuf:"bytes,8,opt,name=domain" json:"domain,omitempty"`
+	Attributes    []*v1.Attribute        `protobuf:"bytes,9,rep,name=attributes" json:"attributes,omitempty"`
+	AgentId       *v1.AgentID            `protobuf:"bytes,10,opt,name=agent_id,json=agentId" json:"agent_id,omitempty"`
+	// Whether the token let it become a master.
+	MayBeMaster *bool  `protobuf:"varint,11,opt,name=may_be_master,json=mayBeMaster" json:"may_be_master,omitempty"`
+	KeyHash     []byte `protobuf:"bytes,12,opt,name=key_hash,json=keyHash" json:"key_hash,omitempty"` // SHA-256 of its public key (SubjectPublicKeyInfo) at admission
+	Admitted    *int64 `protobuf:"varint,13,opt,name=admitted" json:"admitted,omitempty"`             // Unix nanoseconds
+	// The raft member that it runs or is to run, 0 for none.
+	RaftId        *uint64         `protobuf:"varint,14,opt,name=raft_id,json=raftId" json:"raft_id,omitempty"`
+	Placement     *Node_Placement `protobuf:"varint,15,opt,name=placement,enum=clusterd.registry.Node_Placement" json:"placement,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Node) Reset() {
+	*x = Node{}
+	mi := &file_registry_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Node) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Node) ProtoMessage() {}
+
+func (x *Node) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Node.ProtoReflect.Descriptor instead.
+func (*Node) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *Node) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+func (x *Node) GetName() string {
+	if x != nil && x.Name != nil {
+		return *x.Name
+	}
+	return ""
+}
+
+func (x *Node) GetRole() Node_Role {
+	if x != nil && x.Role != nil {
+		return *x.Role
+	}
+	return Node_UNKNOWN_ROLE
+}
+
+func (x *Node) GetPeerAddress() string {
+	if x != nil && x.PeerAddress != nil {
+		return *x.PeerAddress
+	}
+	return ""
+}
+
+func (x *Node) GetMasterAddress() string {
+	if x != nil && x.MasterAddress != nil {
+		return *x.MasterAddress
+	}
+	return ""
+}
+
+func (x *Node) GetAgentAddress() string {
+	if x != nil && x.AgentAddress != nil {
+		return *x.AgentAddress
+	}
+	return ""
+}
+
+func (x *Node) GetVersion() string {
+	if x != nil && x.Version != nil {
+		return *x.Version
+	}
+	return ""
+}
+
+func (x *Node) GetDomain() *v1.DomainInfo {
+	if x != nil {
+		return x.Domain
+	}
+	return nil
+}
+
+func (x *Node) GetAttributes() []*v1.Attribute {
+	if x != nil {
+		return x.Attributes
+	}
+	return nil
+}
+
+func (x *Node) GetAgentId() *v1.AgentID {
+	if x != nil {
+		return x.AgentId
+	}
+	return nil
+}
+
+func (x *Node) GetMayBeMaster() bool {
+	if x != nil && x.MayBeMaster != nil {
+		return *x.MayBeMaster
+	}
+	return false
+}
+
+func (x *Node) GetKeyHash() []byte {
+	if x != nil {
+		return x.KeyHash
+	}
+	return nil
+}
+
+func (x *Node) GetAdmitted() int64 {
+	if x != nil && x.Admitted != nil {
+		return *x.Admitted
+	}
+	return 0
+}
+
+func (x *Node) GetRaftId() uint64 {
+	if x != nil && x.RaftId != nil {
+		return *x.RaftId
+	}
+	return 0
+}
+
+func (x *Node) GetPlacement() Node_Placement {
+	if x != nil && x.Placement != nil {
+		return *x.Placement
+	}
+	return Node_ANY
+}
+
+// Authority is a certificate authority of the cluster.
+type Authority struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Certificate   []byte                 `protobuf:"bytes,1,req,name=certificate" json:"certificate,omitempty"` // DER
+	Key           []byte                 `protobuf:"bytes,2,opt,name=key" json:"key,omitempty"`                 // PKCS #8, DER; only of one that issues
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Authority) Reset() {
+	*x = Authority{}
+	mi := &file_registry_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Authority) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Authority) ProtoMessage() {}
+
+func (x *Authority) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Authority.ProtoReflect.Descriptor instead.
+func (*Authority) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Authority) GetCertificate() []byte {
+	if x != nil {
+		return x.Certificate
+	}
+	return nil
+}
+
+func (x *Authority) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+type Settings struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Masters       *uint32                `protobuf:"varint,1,opt,name=masters" json:"masters,omitempty"` // voters to keep: 1, 3, 5 or 7
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Settings) Reset() {
+	*x = Settings{}
+	mi := &file_registry_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Settings) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Settings) ProtoMessage() {}
+
+func (x *Settings) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Settings.ProtoReflect.Descriptor instead.
+func (*Settings) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Settings) GetMasters() uint32 {
+	if x != nil && x.Masters != nil {
+		return *x.Masters
+	}
+	return 0
+}
+
+// Token is a join token, of which only the hash is kept.
+type Token struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Role          *Token_Role            `protobuf:"varint,1,req,name=role,enum=clusterd.registry.Token_Role" json:"role,omitempty"`
+	Hash          []byte                 `protobuf:"bytes,2,req,name=hash" json:"hash,omitempty"`        // SHA-256 of the secret
+	Expires       *int64                 `protobuf:"varint,3,req,name=expires" json:"expires,omitempty"` // Unix nanoseconds
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Token) Reset() {
+	*x = Token{}
+	mi := &file_registry_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Token) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Token) ProtoMessage() {}
+
+func (x *Token) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Token.ProtoReflect.Descriptor instead.
+func (*Token) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *Token) GetRole() Token_Role {
+	if x != nil && x.Role != nil {
+		return *x.Role
+	}
+	return Token_UNKNOWN_ROLE
+}
+
+func (x *Token) GetHash() []byte {
+	if x != nil {
+		return x.Hash
+	}
+	return nil
+}
+
+func (x *Token) GetExpires() int64 {
+	if x != nil && x.Expires != nil {
+		return *x.Expires
+	}
+	return 0
+}
+
+// Drain is how far an agent that is drained or deactivated has come.
+type Drain struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AgentId       *v1.AgentID            `protobuf:"bytes,1,req,name=agent_id,json=agentId" json:"agent_id,omitempty"`
+	Config        *v1.DrainConfig        `protobuf:"bytes,2,opt,name=config" json:"config,omitempty"` // absent: only deactivated
+	Time          *int64                 `protobuf:"varint,3,opt,name=time" json:"time,omitempty"`
+	Drained       *bool                  `protobuf:"varint,4,opt,name=drained" json:"drained,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drain) Reset() {
+	*x = Drain{}
+	mi := &file_registry_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drain) ProtoMessage() {}
+
+func (x *Drain) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drain.ProtoReflect.Descriptor instead.
+func (*Drain) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Drain) GetAgentId() *v1.AgentID {
+	if x != nil {
+		return x.AgentId
+	}
+	return nil
+}
+
+func (x *Drain) GetConfig() *v1.DrainConfig {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+func (x *Drain) GetTime() int64 {
+	if x != nil && x.Time != nil {
+		return *x.Time
+	}
+	return 0
+}
+
+func (x *Drain) GetDrained() bool {
+	if x != nil && x.Drained != nil {
+		return *x.Drained
+	}
+	return false
+}
+
 // Snapshot is the whole state at one log index.
 type Snapshot struct {
 	state             protoimpl.MessageState  `protogen:"open.v1"`
@@ -766,13 +2384,19 @@ type Snapshot struct {
 	Frameworks        []*Snapshot_Framework   `protobuf:"bytes,5,rep,name=frameworks" json:"frameworks,omitempty"`
 	RemovedFrameworks []*Snapshot_Removed     `protobuf:"bytes,6,rep,name=removed_frameworks,json=removedFrameworks" json:"removed_frameworks,omitempty"`
 	Index             *uint64                 `protobuf:"varint,7,opt,name=index" json:"index,omitempty"` // of the newest operation applied
+	Cluster           *Snapshot_Cluster       `protobuf:"bytes,8,opt,name=cluster" json:"cluster,omitempty"`
+	Nodes             []*Node                 `protobuf:"bytes,9,rep,name=nodes" json:"nodes,omitempty"`
+	RemovedNodes      []*Snapshot_RemovedNode `protobuf:"bytes,10,rep,name=removed_nodes,json=removedNodes" json:"removed_nodes,omitempty"`
+	Tokens            []*Token                `protobuf:"bytes,11,rep,name=tokens" json:"tokens,omitempty"` // in the order of their hashes
+	Drains            []*Drain                `protobuf:"bytes,12,rep,name=drains" json:"drains,omitempty"`
+	Requires          *string                 `protobuf:"bytes,13,opt,name=requires" json:"requires,omitempty"` // the newest version that an applied operation needs
 	unknownFields     protoimpl.UnknownFields
 	sizeCache         protoimpl.SizeCache
 }
 
 func (x *Snapshot) Reset() {
 	*x = Snapshot{}
-	mi := &file_registry_proto_msgTypes[11]
+	mi := &file_registry_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -784,7 +2408,7 @@ func (x *Snapshot) String() string {
 func (*Snapshot) ProtoMessage() {}
 
 func (x *Snapshot) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_proto_msgTypes[11]
+	mi := &file_registry_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -797,7 +2421,7 @@ func (x *Snapshot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot.ProtoReflect.Descriptor instead.
 func (*Snapshot) Descriptor() ([]byte, []int) {
-	return file_registry_proto_rawDescGZIP(), []int{11}
+	return file_registry_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Snapshot) GetMasterId() string {
@@ -849,6 +2473,201 @@ func (x *Snapshot) GetIndex() uint64 {
 	return 0
 }
 
+func (x *Snapshot) GetCluster() *Snapshot_Cluster {
+	if x != nil {
+		return x.Cluster
+	}
+	return nil
+}
+
+func (x *Snapshot) GetNodes() []*Node {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+func (x *Snapshot) GetRemovedNodes() []*Snapshot_RemovedNode {
+	if x != nil {
+		return x.RemovedNodes
+	}
+	return nil
+}
+
+func (x *Snapshot) GetTokens() []*Token {
+	if x != nil {
+		return x.Tokens
+	}
+	return nil
+}
+
+func (x *Snapshot) GetDrains() []*Drain {
+	if x != nil {
+		return x.Drains
+	}
+	return nil
+}
+
+func (x *Snapshot) GetRequires() string {
+	if x != nil && x.Requires != nil {
+		return *x.Requires
+	}
+	return ""
+}
+
+type Snapshot_Cluster struct {
+	state       protoimpl.MessageState `protogen:"open.v1"`
+	Id          *string                `protobuf:"bytes,1,req,name=id" json:"id,omitempty"`
+	Formed      *int64                 `protobuf:"varint,2,req,name=formed" json:"formed,omitempty"`
+	Settings    *Settings              `protobuf:"bytes,3,req,name=settings" json:"settings,omitempty"`
+	Authorities []*Authority           `protobuf:"bytes,4,rep,name=authorities" json:"authorities,omitempty"`
+	NextRaftId  *uint64                `protobuf:"varint,5,req,name=next_raft_id,json=nextRaftId" json:"next_raft_id,omitempty"`
+	// Generations of the tokens without an end, which follow from the issuing authority's key.
+	AnyGeneration   *uint64 `protobuf:"varint,6,opt,name=any_generation,json=anyGeneration" json:"any_generation,omitempty"`
+	AgentGeneration *uint64 `protobuf:"varint,7,opt,name=agent_generation,json=agentGeneration" json:"agent_generation,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *Snapshot_Cluster) Reset() {
+	*x = Snapshot_Cluster{}
+	mi := &file_registry_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Snapshot_Cluster) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Snapshot_Cluster) ProtoMessage() {}
+
+func (x *Snapshot_Cluster) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Snapshot_Cluster.ProtoReflect.Descriptor instead.
+func (*Snapshot_Cluster) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{32, 0}
+}
+
+func (x *Snapshot_Cluster) GetId() string {
+	if x != nil && x.Id != nil {
+		return *x.Id
+	}
+	return ""
+}
+
+func (x *Snapshot_Cluster) GetFormed() int64 {
+	if x != nil && x.Formed != nil {
+		return *x.Formed
+	}
+	return 0
+}
+
+func (x *Snapshot_Cluster) GetSettings() *Settings {
+	if x != nil {
+		return x.Settings
+	}
+	return nil
+}
+
+func (x *Snapshot_Cluster) GetAuthorities() []*Authority {
+	if x != nil {
+		return x.Authorities
+	}
+	return nil
+}
+
+func (x *Snapshot_Cluster) GetNextRaftId() uint64 {
+	if x != nil && x.NextRaftId != nil {
+		return *x.NextRaftId
+	}
+	return 0
+}
+
+func (x *Snapshot_Cluster) GetAnyGeneration() uint64 {
+	if x != nil && x.AnyGeneration != nil {
+		return *x.AnyGeneration
+	}
+	return 0
+}
+
+func (x *Snapshot_Cluster) GetAgentGeneration() uint64 {
+	if x != nil && x.AgentGeneration != nil {
+		return *x.AgentGeneration
+	}
+	return 0
+}
+
+type Snapshot_RemovedNode struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	NodeId        *string                `protobuf:"bytes,1,req,name=node_id,json=nodeId" json:"node_id,omitempty"`
+	Time          *int64                 `protobuf:"varint,2,req,name=time" json:"time,omitempty"`
+	Until         *int64                 `protobuf:"varint,3,req,name=until" json:"until,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Snapshot_RemovedNode) Reset() {
+	*x = Snapshot_RemovedNode{}
+	mi := &file_registry_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Snapshot_RemovedNode) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Snapshot_RemovedNode) ProtoMessage() {}
+
+func (x *Snapshot_RemovedNode) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Snapshot_RemovedNode.ProtoReflect.Descriptor instead.
+func (*Snapshot_RemovedNode) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{32, 1}
+}
+
+func (x *Snapshot_RemovedNode) GetNodeId() string {
+	if x != nil && x.NodeId != nil {
+		return *x.NodeId
+	}
+	return ""
+}
+
+func (x *Snapshot_RemovedNode) GetTime() int64 {
+	if x != nil && x.Time != nil {
+		return *x.Time
+	}
+	return 0
+}
+
+func (x *Snapshot_RemovedNode) GetUntil() int64 {
+	if x != nil && x.Until != nil {
+		return *x.Until
+	}
+	return 0
+}
+
 type Snapshot_Agent struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Info          *v1.AgentInfo          `protobuf:"bytes,1,req,name=info" json:"info,omitempty"`
@@ -859,7 +2678,7 @@ type Snapshot_Agent struct {
 
 func (x *Snapshot_Agent) Reset() {
 	*x = Snapshot_Agent{}
-	mi := &file_registry_proto_msgTypes[12]
+	mi := &file_registry_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -871,7 +2690,7 @@ func (x *Snapshot_Agent) String() string {
 func (*Snapshot_Agent) ProtoMessage() {}
 
 func (x *Snapshot_Agent) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_proto_msgTypes[12]
+	mi := &file_registry_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -884,7 +2703,7 @@ func (x *Snapshot_Agent) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot_Agent.ProtoReflect.Descriptor instead.
 func (*Snapshot_Agent) Descriptor() ([]byte, []int) {
-	return file_registry_proto_rawDescGZIP(), []int{11, 0}
+	return file_registry_proto_rawDescGZIP(), []int{32, 2}
 }
 
 func (x *Snapshot_Agent) GetInfo() *v1.AgentInfo {
@@ -912,7 +2731,7 @@ type Snapshot_Unreachable struct {
 
 func (x *Snapshot_Unreachable) Reset() {
 	*x = Snapshot_Unreachable{}
-	mi := &file_registry_proto_msgTypes[13]
+	mi := &file_registry_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -924,7 +2743,7 @@ func (x *Snapshot_Unreachable) String() string {
 func (*Snapshot_Unreachable) ProtoMessage() {}
 
 func (x *Snapshot_Unreachable) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_proto_msgTypes[13]
+	mi := &file_registry_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -937,7 +2756,7 @@ func (x *Snapshot_Unreachable) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot_Unreachable.ProtoReflect.Descriptor instead.
 func (*Snapshot_Unreachable) Descriptor() ([]byte, []int) {
-	return file_registry_proto_rawDescGZIP(), []int{11, 1}
+	return file_registry_proto_rawDescGZIP(), []int{32, 3}
 }
 
 func (x *Snapshot_Unreachable) GetInfo() *v1.AgentInfo {
@@ -971,7 +2790,7 @@ type Snapshot_Gone struct {
 
 func (x *Snapshot_Gone) Reset() {
 	*x = Snapshot_Gone{}
-	mi := &file_registry_proto_msgTypes[14]
+	mi := &file_registry_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -983,7 +2802,7 @@ func (x *Snapshot_Gone) String() string {
 func (*Snapshot_Gone) ProtoMessage() {}
 
 func (x *Snapshot_Gone) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_proto_msgTypes[14]
+	mi := &file_registry_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -996,7 +2815,7 @@ func (x *Snapshot_Gone) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot_Gone.ProtoReflect.Descriptor instead.
 func (*Snapshot_Gone) Descriptor() ([]byte, []int) {
-	return file_registry_proto_rawDescGZIP(), []int{11, 2}
+	return file_registry_proto_rawDescGZIP(), []int{32, 4}
 }
 
 func (x *Snapshot_Gone) GetAgentId() *v1.AgentID {
@@ -1024,7 +2843,7 @@ type Snapshot_Framework struct {
 
 func (x *Snapshot_Framework) Reset() {
 	*x = Snapshot_Framework{}
-	mi := &file_registry_proto_msgTypes[15]
+	mi := &file_registry_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1036,7 +2855,7 @@ func (x *Snapshot_Framework) String() string {
 func (*Snapshot_Framework) ProtoMessage() {}
 
 func (x *Snapshot_Framework) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_proto_msgTypes[15]
+	mi := &file_registry_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1049,7 +2868,7 @@ func (x *Snapshot_Framework) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot_Framework.ProtoReflect.Descriptor instead.
 func (*Snapshot_Framework) Descriptor() ([]byte, []int) {
-	return file_registry_proto_rawDescGZIP(), []int{11, 3}
+	return file_registry_proto_rawDescGZIP(), []int{32, 5}
 }
 
 func (x *Snapshot_Framework) GetInfo() *v1.FrameworkInfo {
@@ -1084,7 +2903,7 @@ type Snapshot_Removed struct {
 
 func (x *Snapshot_Removed) Reset() {
 	*x = Snapshot_Removed{}
-	mi := &file_registry_proto_msgTypes[16]
+	mi := &file_registry_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +2915,7 @@ func (x *Snapshot_Removed) String() string {
 func (*Snapshot_Removed) ProtoMessage() {}
 
 func (x *Snapshot_Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_proto_msgTypes[16]
+	mi := &file_registry_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +2928,7 @@ func (x *Snapshot_Removed) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Snapshot_Removed.ProtoReflect.Descriptor instead.
 func (*Snapshot_Removed) Descriptor() ([]byte, []int) {
-	return file_registry_proto_rawDescGZIP(), []int{11, 4}
+	return file_registry_proto_rawDescGZIP(), []int{32, 6}
 }
 
 func (x *Snapshot_Removed) GetFrameworkId() *v1.FrameworkID {
@@ -1137,7 +2956,7 @@ var File_registry_proto protoreflect.FileDescriptor
 
 const file_registry_proto_rawDesc = "" +
 	"\n" +
-	"\x0eregistry.proto\x12\x11clusterd.registry\x1a\vv1/v1.proto\"\xa9\x06\n" +
+	"\x0eregistry.proto\x12\x11clusterd.registry\x1a\vv1/v1.proto\"\xa9\x0f\n" +
 	"\x02Op\x12C\n" +
 	"\felect_master\x18\x01 \x01(\v2\x1e.clusterd.registry.ElectMasterH\x00R\velectMaster\x12@\n" +
 	"\vadmit_agent\x18\x02 \x01(\v2\x1d.clusterd.registry.AdmitAgentH\x00R\n" +
@@ -1150,7 +2969,27 @@ const file_registry_proto_rawDesc = "" +
 	"\x0fadmit_framework\x18\b \x01(\v2!.clusterd.registry.AdmitFrameworkH\x00R\x0eadmitFramework\x12O\n" +
 	"\x10update_framework\x18\t \x01(\v2\".clusterd.registry.UpdateFrameworkH\x00R\x0fupdateFramework\x12O\n" +
 	"\x10remove_framework\x18\n" +
-	" \x01(\v2\".clusterd.registry.RemoveFrameworkH\x00R\x0fremoveFramework\x12\x14\n" +
+	" \x01(\v2\".clusterd.registry.RemoveFrameworkH\x00R\x0fremoveFramework\x12C\n" +
+	"\fform_cluster\x18\v \x01(\v2\x1e.clusterd.registry.FormClusterH\x00R\vformCluster\x12=\n" +
+	"\n" +
+	"admit_node\x18\f \x01(\v2\x1c.clusterd.registry.AdmitNodeH\x00R\tadmitNode\x12@\n" +
+	"\vupdate_node\x18\r \x01(\v2\x1d.clusterd.registry.UpdateNodeH\x00R\n" +
+	"updateNode\x12@\n" +
+	"\vremove_node\x18\x0e \x01(\v2\x1d.clusterd.registry.RemoveNodeH\x00R\n" +
+	"removeNode\x12G\n" +
+	"\x0eassign_raft_id\x18\x0f \x01(\v2\x1f.clusterd.registry.AssignRaftIDH\x00R\fassignRaftId\x12J\n" +
+	"\x0frelease_raft_id\x18\x10 \x01(\v2 .clusterd.registry.ReleaseRaftIDH\x00R\rreleaseRaftId\x12F\n" +
+	"\rset_placement\x18\x11 \x01(\v2\x1f.clusterd.registry.SetPlacementH\x00R\fsetPlacement\x12C\n" +
+	"\fset_settings\x18\x12 \x01(\v2\x1e.clusterd.registry.SetSettingsH\x00R\vsetSettings\x12:\n" +
+	"\tadd_token\x18\x13 \x01(\v2\x1b.clusterd.registry.AddTokenH\x00R\baddToken\x12F\n" +
+	"\rrotate_tokens\x18\x14 \x01(\v2\x1f.clusterd.registry.RotateTokensH\x00R\frotateTokens\x12L\n" +
+	"\x0fset_authorities\x18\x15 \x01(\v2!.clusterd.registry.SetAuthoritiesH\x00R\x0esetAuthorities\x12V\n" +
+	"\x13forget_removed_node\x18\x16 \x01(\v2$.clusterd.registry.ForgetRemovedNodeH\x00R\x11forgetRemovedNode\x12@\n" +
+	"\vdrain_agent\x18\x17 \x01(\v2\x1d.clusterd.registry.DrainAgentH\x00R\n" +
+	"drainAgent\x12F\n" +
+	"\ragent_drained\x18\x18 \x01(\v2\x1f.clusterd.registry.AgentDrainedH\x00R\fagentDrained\x12O\n" +
+	"\x10deactivate_agent\x18\x19 \x01(\v2\".clusterd.registry.DeactivateAgentH\x00R\x0fdeactivateAgent\x12O\n" +
+	"\x10reactivate_agent\x18\x1a \x01(\v2\".clusterd.registry.ReactivateAgentH\x00R\x0freactivateAgent\x12\x14\n" +
 	"\x05since\x18d \x01(\tR\x05sinceB\x04\n" +
 	"\x02op\">\n" +
 	"\vElectMaster\x12\x1b\n" +
@@ -1181,7 +3020,102 @@ const file_registry_proto_rawDesc = "" +
 	"\x0fRemoveFramework\x128\n" +
 	"\fframework_id\x18\x01 \x02(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x12\x12\n" +
 	"\x04time\x18\x02 \x02(\x03R\x04time\x12\x14\n" +
-	"\x05cause\x18\x03 \x01(\tR\x05cause\"\xf6\x06\n" +
+	"\x05cause\x18\x03 \x01(\tR\x05cause\"\xe2\x01\n" +
+	"\vFormCluster\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x02(\tR\tclusterId\x12\x12\n" +
+	"\x04time\x18\x02 \x02(\x03R\x04time\x12+\n" +
+	"\x04node\x18\x03 \x02(\v2\x17.clusterd.registry.NodeR\x04node\x12:\n" +
+	"\tauthority\x18\x04 \x02(\v2\x1c.clusterd.registry.AuthorityR\tauthority\x127\n" +
+	"\bsettings\x18\x05 \x02(\v2\x1b.clusterd.registry.SettingsR\bsettings\"L\n" +
+	"\tAdmitNode\x12+\n" +
+	"\x04node\x18\x01 \x02(\v2\x17.clusterd.registry.NodeR\x04node\x12\x12\n" +
+	"\x04time\x18\x02 \x02(\x03R\x04time\"9\n" +
+	"\n" +
+	"UpdateNode\x12+\n" +
+	"\x04node\x18\x01 \x02(\v2\x17.clusterd.registry.NodeR\x04node\"O\n" +
+	"\n" +
+	"RemoveNode\x12\x17\n" +
+	"\anode_id\x18\x01 \x02(\tR\x06nodeId\x12\x12\n" +
+	"\x04time\x18\x02 \x02(\x03R\x04time\x12\x14\n" +
+	"\x05until\x18\x03 \x02(\x03R\x05until\"'\n" +
+	"\fAssignRaftID\x12\x17\n" +
+	"\anode_id\x18\x01 \x02(\tR\x06nodeId\"(\n" +
+	"\rReleaseRaftID\x12\x17\n" +
+	"\anode_id\x18\x01 \x02(\tR\x06nodeId\"h\n" +
+	"\fSetPlacement\x12\x17\n" +
+	"\anode_id\x18\x01 \x02(\tR\x06nodeId\x12?\n" +
+	"\tplacement\x18\x02 \x02(\x0e2!.clusterd.registry.Node.PlacementR\tplacement\"F\n" +
+	"\vSetSettings\x127\n" +
+	"\bsettings\x18\x01 \x02(\v2\x1b.clusterd.registry.SettingsR\bsettings\":\n" +
+	"\bAddToken\x12.\n" +
+	"\x05token\x18\x01 \x02(\v2\x18.clusterd.registry.TokenR\x05token\"A\n" +
+	"\fRotateTokens\x121\n" +
+	"\x04role\x18\x01 \x02(\x0e2\x1d.clusterd.registry.Token.RoleR\x04role\"P\n" +
+	"\x0eSetAuthorities\x12>\n" +
+	"\vauthorities\x18\x01 \x03(\v2\x1c.clusterd.registry.AuthorityR\vauthorities\",\n" +
+	"\x11ForgetRemovedNode\x12\x17\n" +
+	"\anode_id\x18\x01 \x02(\tR\x06nodeId\"}\n" +
+	"\n" +
+	"DrainAgent\x12,\n" +
+	"\bagent_id\x18\x01 \x02(\v2\x11.mesos.v1.AgentIDR\aagentId\x12-\n" +
+	"\x06config\x18\x02 \x02(\v2\x15.mesos.v1.DrainConfigR\x06config\x12\x12\n" +
+	"\x04time\x18\x03 \x02(\x03R\x04time\"<\n" +
+	"\fAgentDrained\x12,\n" +
+	"\bagent_id\x18\x01 \x02(\v2\x11.mesos.v1.AgentIDR\aagentId\"?\n" +
+	"\x0fDeactivateAgent\x12,\n" +
+	"\bagent_id\x18\x01 \x02(\v2\x11.mesos.v1.AgentIDR\aagentId\"?\n" +
+	"\x0fReactivateAgent\x12,\n" +
+	"\bagent_id\x18\x01 \x02(\v2\x11.mesos.v1.AgentIDR\aagentId\"\xa1\x05\n" +
+	"\x04Node\x12\x0e\n" +
+	"\x02id\x18\x01 \x02(\tR\x02id\x12\x12\n" +
+	"\x04name\x18\x02 \x02(\tR\x04name\x120\n" +
+	"\x04role\x18\x03 \x02(\x0e2\x1c.clusterd.registry.Node.RoleR\x04role\x12!\n" +
+	"\fpeer_address\x18\x04 \x02(\tR\vpeerAddress\x12%\n" +
+	"\x0emaster_address\x18\x05 \x02(\tR\rmasterAddress\x12#\n" +
+	"\ragent_address\x18\x06 \x01(\tR\fagentAddress\x12\x18\n" +
+	"\aversion\x18\a \x02(\tR\aversion\x12,\n" +
+	"\x06domain\x18\b \x01(\v2\x14.mesos.v1.DomainInfoR\x06domain\x123\n" +
+	"\n" +
+	"attributes\x18\t \x03(\v2\x13.mesos.v1.AttributeR\n" +
+	"attributes\x12,\n" +
+	"\bagent_id\x18\n" +
+	" \x01(\v2\x11.mesos.v1.AgentIDR\aagentId\x12\"\n" +
+	"\rmay_be_master\x18\v \x01(\bR\vmayBeMaster\x12\x19\n" +
+	"\bkey_hash\x18\f \x01(\fR\akeyHash\x12\x1a\n" +
+	"\badmitted\x18\r \x01(\x03R\badmitted\x12\x17\n" +
+	"\araft_id\x18\x0e \x01(\x04R\x06raftId\x12?\n" +
+	"\tplacement\x18\x0f \x01(\x0e2!.clusterd.registry.Node.PlacementR\tplacement\"C\n" +
+	"\x04Role\x12\x10\n" +
+	"\fUNKNOWN_ROLE\x10\x00\x12\b\n" +
+	"\x04AUTO\x10\x01\x12\n" +
+	"\n" +
+	"\x06MASTER\x10\x02\x12\t\n" +
+	"\x05AGENT\x10\x03\x12\b\n" +
+	"\x04BOTH\x10\x04\"/\n" +
+	"\tPlacement\x12\a\n" +
+	"\x03ANY\x10\x00\x12\r\n" +
+	"\tPREFERRED\x10\x01\x12\n" +
+	"\n" +
+	"\x06BARRED\x10\x02\"?\n" +
+	"\tAuthority\x12 \n" +
+	"\vcertificate\x18\x01 \x02(\fR\vcertificate\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\fR\x03key\"$\n" +
+	"\bSettings\x12\x18\n" +
+	"\amasters\x18\x01 \x01(\rR\amasters\"\x96\x01\n" +
+	"\x05Token\x121\n" +
+	"\x04role\x18\x01 \x02(\x0e2\x1d.clusterd.registry.Token.RoleR\x04role\x12\x12\n" +
+	"\x04hash\x18\x02 \x02(\fR\x04hash\x12\x18\n" +
+	"\aexpires\x18\x03 \x02(\x03R\aexpires\",\n" +
+	"\x04Role\x12\x10\n" +
+	"\fUNKNOWN_ROLE\x10\x00\x12\a\n" +
+	"\x03ANY\x10\x01\x12\t\n" +
+	"\x05AGENT\x10\x02\"\x92\x01\n" +
+	"\x05Drain\x12,\n" +
+	"\bagent_id\x18\x01 \x02(\v2\x11.mesos.v1.AgentIDR\aagentId\x12-\n" +
+	"\x06config\x18\x02 \x01(\v2\x15.mesos.v1.DrainConfigR\x06config\x12\x12\n" +
+	"\x04time\x18\x03 \x01(\x03R\x04time\x12\x18\n" +
+	"\adrained\x18\x04 \x01(\bR\adrained\"\xa5\f\n" +
 	"\bSnapshot\x12\x1b\n" +
 	"\tmaster_id\x18\x01 \x01(\tR\bmasterId\x129\n" +
 	"\x06agents\x18\x02 \x03(\v2!.clusterd.registry.Snapshot.AgentR\x06agents\x12I\n" +
@@ -1191,7 +3125,27 @@ const file_registry_proto_rawDesc = "" +
 	"frameworks\x18\x05 \x03(\v2%.clusterd.registry.Snapshot.FrameworkR\n" +
 	"frameworks\x12R\n" +
 	"\x12removed_frameworks\x18\x06 \x03(\v2#.clusterd.registry.Snapshot.RemovedR\x11removedFrameworks\x12\x14\n" +
-	"\x05index\x18\a \x01(\x04R\x05index\x1aL\n" +
+	"\x05index\x18\a \x01(\x04R\x05index\x12=\n" +
+	"\acluster\x18\b \x01(\v2#.clusterd.registry.Snapshot.ClusterR\acluster\x12-\n" +
+	"\x05nodes\x18\t \x03(\v2\x17.clusterd.registry.NodeR\x05nodes\x12L\n" +
+	"\rremoved_nodes\x18\n" +
+	" \x03(\v2'.clusterd.registry.Snapshot.RemovedNodeR\fremovedNodes\x120\n" +
+	"\x06tokens\x18\v \x03(\v2\x18.clusterd.registry.TokenR\x06tokens\x120\n" +
+	"\x06drains\x18\f \x03(\v2\x18.clusterd.registry.DrainR\x06drains\x12\x1a\n" +
+	"\brequires\x18\r \x01(\tR\brequires\x1a\x9e\x02\n" +
+	"\aCluster\x12\x0e\n" +
+	"\x02id\x18\x01 \x02(\tR\x02id\x12\x16\n" +
+	"\x06formed\x18\x02 \x02(\x03R\x06formed\x127\n" +
+	"\bsettings\x18\x03 \x02(\v2\x1b.clusterd.registry.SettingsR\bsettings\x12>\n" +
+	"\vauthorities\x18\x04 \x03(\v2\x1c.clusterd.registry.AuthorityR\vauthorities\x12 \n" +
+	"\fnext_raft_id\x18\x05 \x02(\x04R\n" +
+	"nextRaftId\x12%\n" +
+	"\x0eany_generation\x18\x06 \x01(\x04R\ranyGeneration\x12)\n" +
+	"\x10agent_generation\x18\a \x01(\x04R\x0fagentGeneration\x1aP\n" +
+	"\vRemovedNode\x12\x17\n" +
+	"\anode_id\x18\x01 \x02(\tR\x06nodeId\x12\x12\n" +
+	"\x04time\x18\x02 \x02(\x03R\x04time\x12\x14\n" +
+	"\x05until\x18\x03 \x02(\x03R\x05until\x1aL\n" +
 	"\x05Agent\x12'\n" +
 	"\x04info\x18\x01 \x02(\v2\x13.mesos.v1.AgentInfoR\x04info\x12\x1a\n" +
 	"\badmitted\x18\x02 \x01(\x03R\badmitted\x1af\n" +
@@ -1223,65 +3177,141 @@ func file_registry_proto_rawDescGZIP() []byte {
 	return file_registry_proto_rawDescData
 }
 
-var file_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
+var file_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_registry_proto_goTypes = []any{
-	(*Op)(nil),                   // 0: clusterd.registry.Op
-	(*ElectMaster)(nil),          // 1: clusterd.registry.ElectMaster
-	(*AdmitAgent)(nil),           // 2: clusterd.registry.AdmitAgent
-	(*UpdateAgent)(nil),          // 3: clusterd.registry.UpdateAgent
-	(*MarkAgentUnreachable)(nil), // 4: clusterd.registry.MarkAgentUnreachable
-	(*MarkAgentReachable)(nil),   // 5: clusterd.registry.MarkAgentReachable
-	(*MarkAgentGone)(nil),        // 6: clusterd.registry.MarkAgentGone
-	(*RemoveAgent)(nil),          // 7: clusterd.registry.RemoveAgent
-	(*AdmitFramework)(nil),       // 8: clusterd.registry.AdmitFramework
-	(*UpdateFramework)(nil),      // 9: clusterd.registry.UpdateFramework
-	(*RemoveFramework)(nil),      // 10: clusterd.registry.RemoveFramework
-	(*Snapshot)(nil),             // 11: clusterd.registry.Snapshot
-	(*Snapshot_Agent)(nil),       // 12: clusterd.registry.Snapshot.Agent
-	(*Snapshot_Unreachable)(nil), // 13: clusterd.registry.Snapshot.Unreachable
-	(*Snapshot_Gone)(nil),        // 14: clusterd.registry.Snapshot.Gone
-	(*Snapshot_Framework)(nil),   // 15: clusterd.registry.Snapshot.Framework
-	(*Snapshot_Removed)(nil),     // 16: clusterd.registry.Snapshot.Removed
-	(*v1.AgentInfo)(nil),         // 17: mesos.v1.AgentInfo
-	(*v1.AgentID)(nil),           // 18: mesos.v1.AgentID
-	(*v1.FrameworkInfo)(nil),     // 19: mesos.v1.FrameworkInfo
-	(*v1.FrameworkID)(nil),       // 20: mesos.v1.FrameworkID
+	(Node_Role)(0),               // 0: clusterd.registry.Node.Role
+	(Node_Placement)(0),          // 1: clusterd.registry.Node.Placement
+	(Token_Role)(0),              // 2: clusterd.registry.Token.Role
+	(*Op)(nil),                   // 3: clusterd.registry.Op
+	(*ElectMaster)(nil),          // 4: clusterd.registry.ElectMaster
+	(*AdmitAgent)(nil),           // 5: clusterd.registry.AdmitAgent
+	(*UpdateAgent)(nil),          // 6: clusterd.registry.UpdateAgent
+	(*MarkAgentUnreachable)(nil), // 7: clusterd.registry.MarkAgentUnreachable
+	(*MarkAgentReachable)(nil),   // 8: clusterd.registry.MarkAgentReachable
+	(*MarkAgentGone)(nil),        // 9: clusterd.registry.MarkAgentGone
+	(*RemoveAgent)(nil),          // 10: clusterd.registry.RemoveAgent
+	(*AdmitFramework)(nil),       // 11: clusterd.registry.AdmitFramework
+	(*UpdateFramework)(nil),      // 12: clusterd.registry.UpdateFramework
+	(*RemoveFramework)(nil),      // 13: clusterd.registry.RemoveFramework
+	(*FormCluster)(nil),          // 14: clusterd.registry.FormCluster
+	(*AdmitNode)(nil),            // 15: clusterd.registry.AdmitNode
+	(*UpdateNode)(nil),           // 16: clusterd.registry.UpdateNode
+	(*RemoveNode)(nil),           // 17: clusterd.registry.RemoveNode
+	(*AssignRaftID)(nil),         // 18: clusterd.registry.AssignRaftID
+	(*ReleaseRaftID)(nil),        // 19: clusterd.registry.ReleaseRaftID
+	(*SetPlacement)(nil),         // 20: clusterd.registry.SetPlacement
+	(*SetSettings)(nil),          // 21: clusterd.registry.SetSettings
+	(*AddToken)(nil),             // 22: clusterd.registry.AddToken
+	(*RotateTokens)(nil),         // 23: clusterd.registry.RotateTokens
+	(*SetAuthorities)(nil),       // 24: clusterd.registry.SetAuthorities
+	(*ForgetRemovedNode)(nil),    // 25: clusterd.registry.ForgetRemovedNode
+	(*DrainAgent)(nil),           // 26: clusterd.registry.DrainAgent
+	(*AgentDrained)(nil),         // 27: clusterd.registry.AgentDrained
+	(*DeactivateAgent)(nil),      // 28: clusterd.registry.DeactivateAgent
+	(*ReactivateAgent)(nil),      // 29: clusterd.registry.ReactivateAgent
+	(*Node)(nil),                 // 30: clusterd.registry.Node
+	(*Authority)(nil),            // 31: clusterd.registry.Authority
+	(*Settings)(nil),             // 32: clusterd.registry.Settings
+	(*Token)(nil),                // 33: clusterd.registry.Token
+	(*Drain)(nil),                // 34: clusterd.registry.Drain
+	(*Snapshot)(nil),             // 35: clusterd.registry.Snapshot
+	(*Snapshot_Cluster)(nil),     // 36: clusterd.registry.Snapshot.Cluster
+	(*Snapshot_RemovedNode)(nil), // 37: clusterd.registry.Snapshot.RemovedNode
+	(*Snapshot_Agent)(nil),       // 38: clusterd.registry.Snapshot.Agent
+	(*Snapshot_Unreachable)(nil), // 39: clusterd.registry.Snapshot.Unreachable
+	(*Snapshot_Gone)(nil),        // 40: clusterd.registry.Snapshot.Gone
+	(*Snapshot_Framework)(nil),   // 41: clusterd.registry.Snapshot.Framework
+	(*Snapshot_Removed)(nil),     // 42: clusterd.registry.Snapshot.Removed
+	(*v1.AgentInfo)(nil),         // 43: mesos.v1.AgentInfo
+	(*v1.AgentID)(nil),           // 44: mesos.v1.AgentID
+	(*v1.FrameworkInfo)(nil),     // 45: mesos.v1.FrameworkInfo
+	(*v1.FrameworkID)(nil),       // 46: mesos.v1.FrameworkID
+	(*v1.DrainConfig)(nil),       // 47: mesos.v1.DrainConfig
+	(*v1.DomainInfo)(nil),        // 48: mesos.v1.DomainInfo
+	(*v1.Attribute)(nil),         // 49: mesos.v1.Attribute
 }
 var file_registry_proto_depIdxs = []int32{
-	1,  // 0: clusterd.registry.Op.elect_master:type_name -> clusterd.registry.ElectMaster
-	2,  // 1: clusterd.registry.Op.admit_agent:type_name -> clusterd.registry.AdmitAgent
-	3,  // 2: clusterd.registry.Op.update_agent:type_name -> clusterd.registry.UpdateAgent
-	4,  // 3: clusterd.registry.Op.mark_agent_unreachable:type_name -> clusterd.registry.MarkAgentUnreachable
-	5,  // 4: clusterd.registry.Op.mark_agent_reachable:type_name -> clusterd.registry.MarkAgentReachable
-	6,  // 5: clusterd.registry.Op.mark_agent_gone:type_name -> clusterd.registry.MarkAgentGone
-	7,  // 6: clusterd.registry.Op.remove_agent:type_name -> clusterd.registry.RemoveAgent
-	8,  // 7: clusterd.registry.Op.admit_framework:type_name -> clusterd.registry.AdmitFramework
-	9,  // 8: clusterd.registry.Op.update_framework:type_name -> clusterd.registry.UpdateFramework
-	10, // 9: clusterd.registry.Op.remove_framework:type_name -> clusterd.registry.RemoveFramework
-	17, // 10: clusterd.registry.AdmitAgent.agent:type_name -> mesos.v1.AgentInfo
-	17, // 11: clusterd.registry.UpdateAgent.agent:type_name -> mesos.v1.AgentInfo
-	18, // 12: clusterd.registry.MarkAgentUnreachable.agent_id:type_name -> mesos.v1.AgentID
-	17, // 13: clusterd.registry.MarkAgentReachable.agent:type_name -> mesos.v1.AgentInfo
-	18, // 14: clusterd.registry.MarkAgentGone.agent_id:type_name -> mesos.v1.AgentID
-	18, // 15: clusterd.registry.RemoveAgent.agent_id:type_name -> mesos.v1.AgentID
-	19, // 16: clusterd.registry.AdmitFramework.framework:type_name -> mesos.v1.FrameworkInfo
-	19, // 17: clusterd.registry.UpdateFramework.framework:type_name -> mesos.v1.FrameworkInfo
-	20, // 18: clusterd.registry.RemoveFramework.framework_id:type_name -> mesos.v1.FrameworkID
-	12, // 19: clusterd.registry.Snapshot.agents:type_name -> clusterd.registry.Snapshot.Agent
-	13, // 20: clusterd.registry.Snapshot.unreachable:type_name -> clusterd.registry.Snapshot.Unreachable
-	14, // 21: clusterd.registry.Snapshot.gone:type_name -> clusterd.registry.Snapshot.Gone
-	15, // 22: clusterd.registry.Snapshot.frameworks:type_name -> clusterd.registry.Snapshot.Framework
-	16, // 23: clusterd.registry.Snapshot.removed_frameworks:type_name -> clusterd.registry.Snapshot.Removed
-	17, // 24: clusterd.registry.Snapshot.Agent.info:type_name -> mesos.v1.AgentInfo
-	17, // 25: clusterd.registry.Snapshot.Unreachable.info:type_name -> mesos.v1.AgentInfo
-	18, // 26: clusterd.registry.Snapshot.Gone.agent_id:type_name -> mesos.v1.AgentID
-	19, // 27: clusterd.registry.Snapshot.Framework.info:type_name -> mesos.v1.FrameworkInfo
-	20, // 28: clusterd.registry.Snapshot.Removed.framework_id:type_name -> mesos.v1.FrameworkID
-	29, // [29:29] is the sub-list for method output_type
-	29, // [29:29] is the sub-list for method input_type
-	29, // [29:29] is the sub-list for extension type_name
-	29, // [29:29] is the sub-list for extension extendee
-	0,  // [0:29] is the sub-list for field type_name
+	4,  // 0: clusterd.registry.Op.elect_master:type_name -> clusterd.registry.ElectMaster
+	5,  // 1: clusterd.registry.Op.admit_agent:type_name -> clusterd.registry.AdmitAgent
+	6,  // 2: clusterd.registry.Op.update_agent:type_name -> clusterd.registry.UpdateAgent
+	7,  // 3: clusterd.registry.Op.mark_agent_unreachable:type_name -> clusterd.registry.MarkAgentUnreachable
+	8,  // 4: clusterd.registry.Op.mark_agent_reachable:type_name -> clusterd.registry.MarkAgentReachable
+	9,  // 5: clusterd.registry.Op.mark_agent_gone:type_name -> clusterd.registry.MarkAgentGone
+	10, // 6: clusterd.registry.Op.remove_agent:type_name -> clusterd.registry.RemoveAgent
+	11, // 7: clusterd.registry.Op.admit_framework:type_name -> clusterd.registry.AdmitFramework
+	12, // 8: clusterd.registry.Op.update_framework:type_name -> clusterd.registry.UpdateFramework
+	13, // 9: clusterd.registry.Op.remove_framework:type_name -> clusterd.registry.RemoveFramework
+	14, // 10: clusterd.registry.Op.form_cluster:type_name -> clusterd.registry.FormCluster
+	15, // 11: clusterd.registry.Op.admit_node:type_name -> clusterd.registry.AdmitNode
+	16, // 12: clusterd.registry.Op.update_node:type_name -> clusterd.registry.UpdateNode
+	17, // 13: clusterd.registry.Op.remove_node:type_name -> clusterd.registry.RemoveNode
+	18, // 14: clusterd.registry.Op.assign_raft_id:type_name -> clusterd.registry.AssignRaftID
+	19, // 15: clusterd.registry.Op.release_raft_id:type_name -> clusterd.registry.ReleaseRaftID
+	20, // 16: clusterd.registry.Op.set_placement:type_name -> clusterd.registry.SetPlacement
+	21, // 17: clusterd.registry.Op.set_settings:type_name -> clusterd.registry.SetSettings
+	22, // 18: clusterd.registry.Op.add_token:type_name -> clusterd.registry.AddToken
+	23, // 19: clusterd.registry.Op.rotate_tokens:type_name -> clusterd.registry.RotateTokens
+	24, // 20: clusterd.registry.Op.set_authorities:type_name -> clusterd.registry.SetAuthorities
+	25, // 21: clusterd.registry.Op.forget_removed_node:type_name -> clusterd.registry.ForgetRemovedNode
+	26, // 22: clusterd.registry.Op.drain_agent:type_name -> clusterd.registry.DrainAgent
+	27, // 23: clusterd.registry.Op.agent_drained:type_name -> clusterd.registry.AgentDrained
+	28, // 24: clusterd.registry.Op.deactivate_agent:type_name -> clusterd.registry.DeactivateAgent
+	29, // 25: clusterd.registry.Op.reactivate_agent:type_name -> clusterd.registry.ReactivateAgent
+	43, // 26: clusterd.registry.AdmitAgent.agent:type_name -> mesos.v1.AgentInfo
+	43, // 27: clusterd.registry.UpdateAgent.agent:type_name -> mesos.v1.AgentInfo
+	44, // 28: clusterd.registry.MarkAgentUnreachable.agent_id:type_name -> mesos.v1.AgentID
+	43, // 29: clusterd.registry.MarkAgentReachable.agent:type_name -> mesos.v1.AgentInfo
+	44, // 30: clusterd.registry.MarkAgentGone.agent_id:type_name -> mesos.v1.AgentID
+	44, // 31: clusterd.registry.RemoveAgent.agent_id:type_name -> mesos.v1.AgentID
+	45, // 32: clusterd.registry.AdmitFramework.framework:type_name -> mesos.v1.FrameworkInfo
+	45, // 33: clusterd.registry.UpdateFramework.framework:type_name -> mesos.v1.FrameworkInfo
+	46, // 34: clusterd.registry.RemoveFramework.framework_id:type_name -> mesos.v1.FrameworkID
+	30, // 35: clusterd.registry.FormCluster.node:type_name -> clusterd.registry.Node
+	31, // 36: clusterd.registry.FormCluster.authority:type_name -> clusterd.registry.Authority
+	32, // 37: clusterd.registry.FormCluster.settings:type_name -> clusterd.registry.Settings
+	30, // 38: clusterd.registry.AdmitNode.node:type_name -> clusterd.registry.Node
+	30, // 39: clusterd.registry.UpdateNode.node:type_name -> clusterd.registry.Node
+	1,  // 40: clusterd.registry.SetPlacement.placement:type_name -> clusterd.registry.Node.Placement
+	32, // 41: clusterd.registry.SetSettings.settings:type_name -> clusterd.registry.Settings
+	33, // 42: clusterd.registry.AddToken.token:type_name -> clusterd.registry.Token
+	2,  // 43: clusterd.registry.RotateTokens.role:type_name -> clusterd.registry.Token.Role
+	31, // 44: clusterd.registry.SetAuthorities.authorities:type_name -> clusterd.registry.Authority
+	44, // 45: clusterd.registry.DrainAgent.agent_id:type_name -> mesos.v1.AgentID
+	47, // 46: clusterd.registry.DrainAgent.config:type_name -> mesos.v1.DrainConfig
+	44, // 47: clusterd.registry.AgentDrained.agent_id:type_name -> mesos.v1.AgentID
+	44, // 48: clusterd.registry.DeactivateAgent.agent_id:type_name -> mesos.v1.AgentID
+	44, // 49: clusterd.registry.ReactivateAgent.agent_id:type_name -> mesos.v1.AgentID
+	0,  // 50: clusterd.registry.Node.role:type_name -> clusterd.registry.Node.Role
+	48, // 51: clusterd.registry.Node.domain:type_name -> mesos.v1.DomainInfo
+	49, // 52: clusterd.registry.Node.attributes:type_name -> mesos.v1.Attribute
+	44, // 53: clusterd.registry.Node.agent_id:type_name -> mesos.v1.AgentID
+	1,  // 54: clusterd.registry.Node.placement:type_name -> clusterd.registry.Node.Placement
+	2,  // 55: clusterd.registry.Token.role:type_name -> clusterd.registry.Token.Role
+	44, // 56: clusterd.registry.Drain.agent_id:type_name -> mesos.v1.AgentID
+	47, // 57: clusterd.registry.Drain.config:type_name -> mesos.v1.DrainConfig
+	38, // 58: clusterd.registry.Snapshot.agents:type_name -> clusterd.registry.Snapshot.Agent
+	39, // 59: clusterd.registry.Snapshot.unreachable:type_name -> clusterd.registry.Snapshot.Unreachable
+	40, // 60: clusterd.registry.Snapshot.gone:type_name -> clusterd.registry.Snapshot.Gone
+	41, // 61: clusterd.registry.Snapshot.frameworks:type_name -> clusterd.registry.Snapshot.Framework
+	42, // 62: clusterd.registry.Snapshot.removed_frameworks:type_name -> clusterd.registry.Snapshot.Removed
+	36, // 63: clusterd.registry.Snapshot.cluster:type_name -> clusterd.registry.Snapshot.Cluster
+	30, // 64: clusterd.registry.Snapshot.nodes:type_name -> clusterd.registry.Node
+	37, // 65: clusterd.registry.Snapshot.removed_nodes:type_name -> clusterd.registry.Snapshot.RemovedNode
+	33, // 66: clusterd.registry.Snapshot.tokens:type_name -> clusterd.registry.Token
+	34, // 67: clusterd.registry.Snapshot.drains:type_name -> clusterd.registry.Drain
+	32, // 68: clusterd.registry.Snapshot.Cluster.settings:type_name -> clusterd.registry.Settings
+	31, // 69: clusterd.registry.Snapshot.Cluster.authorities:type_name -> clusterd.registry.Authority
+	43, // 70: clusterd.registry.Snapshot.Agent.info:type_name -> mesos.v1.AgentInfo
+	43, // 71: clusterd.registry.Snapshot.Unreachable.info:type_name -> mesos.v1.AgentInfo
+	44, // 72: clusterd.registry.Snapshot.Gone.agent_id:type_name -> mesos.v1.AgentID
+	45, // 73: clusterd.registry.Snapshot.Framework.info:type_name -> mesos.v1.FrameworkInfo
+	46, // 74: clusterd.registry.Snapshot.Removed.framework_id:type_name -> mesos.v1.FrameworkID
+	75, // [75:75] is the sub-list for method output_type
+	75, // [75:75] is the sub-list for method input_type
+	75, // [75:75] is the sub-list for extension type_name
+	75, // [75:75] is the sub-list for extension extendee
+	0,  // [0:75] is the sub-list for field type_name
 }
 
 func init() { file_registry_proto_init() }
@@ -1300,19 +3330,36 @@ func file_registry_proto_init() {
 		(*Op_AdmitFramework)(nil),
 		(*Op_UpdateFramework)(nil),
 		(*Op_RemoveFramework)(nil),
+		(*Op_FormCluster)(nil),
+		(*Op_AdmitNode)(nil),
+		(*Op_UpdateNode)(nil),
+		(*Op_RemoveNode)(nil),
+		(*Op_AssignRaftId)(nil),
+		(*Op_ReleaseRaftId)(nil),
+		(*Op_SetPlacement)(nil),
+		(*Op_SetSettings)(nil),
+		(*Op_AddToken)(nil),
+		(*Op_RotateTokens)(nil),
+		(*Op_SetAuthorities)(nil),
+		(*Op_ForgetRemovedNode)(nil),
+		(*Op_DrainAgent)(nil),
+		(*Op_AgentDrained)(nil),
+		(*Op_DeactivateAgent)(nil),
+		(*Op_ReactivateAgent)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_registry_proto_rawDesc), len(file_registry_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   17,
+			NumEnums:      3,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
 		GoTypes:           file_registry_proto_goTypes,
 		DependencyIndexes: file_registry_proto_depIdxs,
+		EnumInfos:         file_registry_proto_enumTypes,
 		MessageInfos:      file_registry_proto_msgTypes,
 	}.Build()
 	File_registry_proto = out.File
