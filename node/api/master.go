@@ -9,7 +9,7 @@ import (
 	"clusterd/node/mesos"
 )
 
-// MasterOptions are the parts of a node that NewMaster speaks for. All but Dashboard are needed.
+// MasterOptions are the parts of a node that NewMaster speaks for. All but Cluster and Dashboard are needed.
 type MasterOptions struct {
 	Leader    Leader
 	State     MasterState
@@ -21,6 +21,8 @@ type MasterOptions struct {
 	// Flags returns the flags that have a value, with the text form of that value (OPR-217).
 	Flags func() map[string]string
 	Build Build
+	// Cluster answers /cluster and every path below it (NewCluster, for readers only); nil means 404.
+	Cluster http.Handler
 	// Dashboard answers / and every path below /ui; nil means 404.
 	Dashboard http.Handler
 	Logger    *slog.Logger
@@ -57,6 +59,9 @@ func NewMaster(options MasterOptions) http.Handler {
 		{path: "/kill", scoped: true, serve: m.leading(m.kill)},         // ours
 		{path: "/redirect", scoped: true, exact: true, serve: m.redirect},
 	}...)
+	if options.Cluster != nil {
+		table = append(table, route{path: "/cluster", serve: options.Cluster.ServeHTTP})
+	}
 	return newRouter("master", table, options.Dashboard)
 }
 
