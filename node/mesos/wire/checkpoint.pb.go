@@ -31,7 +31,9 @@ type AgentRecord struct {
 	// With id. Without it the agent was never admitted, or was told not to come back.
 	Agent *v1.AgentInfo `protobuf:"bytes,1,req,name=agent" json:"agent,omitempty"`
 	// The boot of the machine in which this and all below was written.
-	BootId        *string `protobuf:"bytes,2,req,name=boot_id,json=bootId" json:"boot_id,omitempty"`
+	BootId *string `protobuf:"bytes,2,req,name=boot_id,json=bootId" json:"boot_id,omitempty"`
+	// Set while the agent drains.
+	Drain         *Drain `protobuf:"bytes,3,opt,name=drain" json:"drain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -78,6 +80,13 @@ func (x *AgentRecord) GetBootId() string {
 		return *x.BootId
 	}
 	return ""
+}
+
+func (x *AgentRecord) GetDrain() *Drain {
+	if x != nil {
+		return x.Drain
+	}
+	return nil
 }
 
 // ExecutorRecord does not change while the executor lives.
@@ -404,10 +413,11 @@ var File_wire_checkpoint_proto protoreflect.FileDescriptor
 
 const file_wire_checkpoint_proto_rawDesc = "" +
 	"\n" +
-	"\x15wire/checkpoint.proto\x12\rclusterd.wire\x1a\vv1/v1.proto\"Q\n" +
+	"\x15wire/checkpoint.proto\x12\rclusterd.wire\x1a\vv1/v1.proto\x1a\x0fwire/wire.proto\"}\n" +
 	"\vAgentRecord\x12)\n" +
 	"\x05agent\x18\x01 \x02(\v2\x13.mesos.v1.AgentInfoR\x05agent\x12\x17\n" +
-	"\aboot_id\x18\x02 \x02(\tR\x06bootId\"^\n" +
+	"\aboot_id\x18\x02 \x02(\tR\x06bootId\x12*\n" +
+	"\x05drain\x18\x03 \x01(\v2\x14.clusterd.wire.DrainR\x05drain\"^\n" +
 	"\x0eExecutorRecord\x122\n" +
 	"\bexecutor\x18\x01 \x02(\v2\x16.mesos.v1.ExecutorInfoR\bexecutor\x12\x18\n" +
 	"\acommand\x18\x02 \x01(\bR\acommand\"\x90\x01\n" +
@@ -453,22 +463,24 @@ var file_wire_checkpoint_proto_goTypes = []any{
 	(*UpdateRecord)(nil),    // 4: clusterd.wire.UpdateRecord
 	(*CollectRecord)(nil),   // 5: clusterd.wire.CollectRecord
 	(*v1.AgentInfo)(nil),    // 6: mesos.v1.AgentInfo
-	(*v1.ExecutorInfo)(nil), // 7: mesos.v1.ExecutorInfo
-	(*v1.TaskInfo)(nil),     // 8: mesos.v1.TaskInfo
-	(*v1.KillPolicy)(nil),   // 9: mesos.v1.KillPolicy
-	(*v1.TaskStatus)(nil),   // 10: mesos.v1.TaskStatus
+	(*Drain)(nil),           // 7: clusterd.wire.Drain
+	(*v1.ExecutorInfo)(nil), // 8: mesos.v1.ExecutorInfo
+	(*v1.TaskInfo)(nil),     // 9: mesos.v1.TaskInfo
+	(*v1.KillPolicy)(nil),   // 10: mesos.v1.KillPolicy
+	(*v1.TaskStatus)(nil),   // 11: mesos.v1.TaskStatus
 }
 var file_wire_checkpoint_proto_depIdxs = []int32{
 	6,  // 0: clusterd.wire.AgentRecord.agent:type_name -> mesos.v1.AgentInfo
-	7,  // 1: clusterd.wire.ExecutorRecord.executor:type_name -> mesos.v1.ExecutorInfo
-	8,  // 2: clusterd.wire.TaskRecord.task:type_name -> mesos.v1.TaskInfo
-	9,  // 3: clusterd.wire.TaskRecord.kill_policy:type_name -> mesos.v1.KillPolicy
-	10, // 4: clusterd.wire.UpdateRecord.status:type_name -> mesos.v1.TaskStatus
-	5,  // [5:5] is the sub-list for method output_type
-	5,  // [5:5] is the sub-list for method input_type
-	5,  // [5:5] is the sub-list for extension type_name
-	5,  // [5:5] is the sub-list for extension extendee
-	0,  // [0:5] is the sub-list for field type_name
+	7,  // 1: clusterd.wire.AgentRecord.drain:type_name -> clusterd.wire.Drain
+	8,  // 2: clusterd.wire.ExecutorRecord.executor:type_name -> mesos.v1.ExecutorInfo
+	9,  // 3: clusterd.wire.TaskRecord.task:type_name -> mesos.v1.TaskInfo
+	10, // 4: clusterd.wire.TaskRecord.kill_policy:type_name -> mesos.v1.KillPolicy
+	11, // 5: clusterd.wire.UpdateRecord.status:type_name -> mesos.v1.TaskStatus
+	6,  // [6:6] is the sub-list for method output_type
+	6,  // [6:6] is the sub-list for method input_type
+	6,  // [6:6] is the sub-list for extension type_name
+	6,  // [6:6] is the sub-list for extension extendee
+	0,  // [0:6] is the sub-list for field type_name
 }
 
 func init() { file_wire_checkpoint_proto_init() }
@@ -476,6 +488,7 @@ func file_wire_checkpoint_proto_init() {
 	if File_wire_checkpoint_proto != nil {
 		return
 	}
+	file_wire_wire_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{

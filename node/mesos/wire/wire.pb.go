@@ -188,6 +188,7 @@ type ToAgent struct {
 	//	*ToAgent_UpdateFramework
 	//	*ToAgent_Ping
 	//	*ToAgent_Shutdown
+	//	*ToAgent_Drain
 	Message       isToAgent_Message `protobuf_oneof:"message"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -320,6 +321,15 @@ func (x *ToAgent) GetShutdown() *Shutdown {
 	return nil
 }
 
+func (x *ToAgent) GetDrain() *Drain {
+	if x != nil {
+		if x, ok := x.Message.(*ToAgent_Drain); ok {
+			return x.Drain
+		}
+	}
+	return nil
+}
+
 type isToAgent_Message interface {
 	isToAgent_Message()
 }
@@ -364,6 +374,10 @@ type ToAgent_Shutdown struct {
 	Shutdown *Shutdown `protobuf:"bytes,10,opt,name=shutdown,oneof"`
 }
 
+type ToAgent_Drain struct {
+	Drain *Drain `protobuf:"bytes,11,opt,name=drain,oneof"`
+}
+
 func (*ToAgent_Registered) isToAgent_Message() {}
 
 func (*ToAgent_RunTask) isToAgent_Message() {}
@@ -383,6 +397,8 @@ func (*ToAgent_UpdateFramework) isToAgent_Message() {}
 func (*ToAgent_Ping) isToAgent_Message() {}
 
 func (*ToAgent_Shutdown) isToAgent_Message() {}
+
+func (*ToAgent_Drain) isToAgent_Message() {}
 
 // Register is the first frame on a stream. Without agent.id the agent asks to be admitted as a new
 // one; with it, it comes back and reports all that it runs.
@@ -746,7 +762,10 @@ type Registered struct {
 	AgentId *v1.AgentID            `protobuf:"bytes,1,req,name=agent_id,json=agentId" json:"agent_id,omitempty"`
 	Master  *v1.MasterInfo         `protobuf:"bytes,2,req,name=master" json:"master,omitempty"`
 	// The agent looks for the leader anew when no ping came for this long (nanoseconds).
-	PingTimeout   *v1.DurationInfo `protobuf:"bytes,3,opt,name=ping_timeout,json=pingTimeout" json:"ping_timeout,omitempty"`
+	PingTimeout *v1.DurationInfo `protobuf:"bytes,3,opt,name=ping_timeout,json=pingTimeout" json:"ping_timeout,omitempty"`
+	// Set while the agent is to drain: carried out as if it came right after this message. Absent: the
+	// agent is not to drain, whatever it was told before.
+	Drain         *Drain `protobuf:"bytes,4,opt,name=drain" json:"drain,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -798,6 +817,13 @@ func (x *Registered) GetMaster() *v1.MasterInfo {
 func (x *Registered) GetPingTimeout() *v1.DurationInfo {
 	if x != nil {
 		return x.PingTimeout
+	}
+	return nil
+}
+
+func (x *Registered) GetDrain() *Drain {
+	if x != nil {
+		return x.Drain
 	}
 	return nil
 }
@@ -1229,6 +1255,60 @@ func (*Ping) Descriptor() ([]byte, []int) {
 	return file_wire_wire_proto_rawDescGZIP(), []int{16}
 }
 
+// Drain tells the agent to kill all its tasks and to take no new ones (OPR-57). Without config the
+// drain is over.
+type Drain struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Config        *v1.DrainConfig        `protobuf:"bytes,1,opt,name=config" json:"config,omitempty"`
+	Time          *int64                 `protobuf:"varint,2,opt,name=time" json:"time,omitempty"` // when it began, Unix nanoseconds
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Drain) Reset() {
+	*x = Drain{}
+	mi := &file_wire_wire_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Drain) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Drain) ProtoMessage() {}
+
+func (x *Drain) ProtoReflect() protoreflect.Message {
+	mi := &file_wire_wire_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Drain.ProtoReflect.Descriptor instead.
+func (*Drain) Descriptor() ([]byte, []int) {
+	return file_wire_wire_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Drain) GetConfig() *v1.DrainConfig {
+	if x != nil {
+		return x.Config
+	}
+	return nil
+}
+
+func (x *Drain) GetTime() int64 {
+	if x != nil && x.Time != nil {
+		return *x.Time
+	}
+	return 0
+}
+
 // Shutdown ends the agent: it kills all executors, forgets its id and exits.
 type Shutdown struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1239,7 +1319,7 @@ type Shutdown struct {
 
 func (x *Shutdown) Reset() {
 	*x = Shutdown{}
-	mi := &file_wire_wire_proto_msgTypes[17]
+	mi := &file_wire_wire_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1251,7 +1331,7 @@ func (x *Shutdown) String() string {
 func (*Shutdown) ProtoMessage() {}
 
 func (x *Shutdown) ProtoReflect() protoreflect.Message {
-	mi := &file_wire_wire_proto_msgTypes[17]
+	mi := &file_wire_wire_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1264,7 +1344,7 @@ func (x *Shutdown) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Shutdown.ProtoReflect.Descriptor instead.
 func (*Shutdown) Descriptor() ([]byte, []int) {
-	return file_wire_wire_proto_rawDescGZIP(), []int{17}
+	return file_wire_wire_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Shutdown) GetMessage() string {
@@ -1288,7 +1368,7 @@ const file_wire_wire_proto_rawDesc = "" +
 	"\n" +
 	"unregister\x18\x06 \x01(\v2\x19.clusterd.wire.UnregisterH\x00R\n" +
 	"unregisterB\t\n" +
-	"\amessage\"\xa0\x05\n" +
+	"\amessage\"\xce\x05\n" +
 	"\aToAgent\x12;\n" +
 	"\n" +
 	"registered\x18\x01 \x01(\v2\x19.clusterd.wire.RegisteredH\x00R\n" +
@@ -1302,7 +1382,8 @@ const file_wire_wire_proto_rawDesc = "" +
 	"\x10update_framework\x18\b \x01(\v2\x1e.clusterd.wire.UpdateFrameworkH\x00R\x0fupdateFramework\x12)\n" +
 	"\x04ping\x18\t \x01(\v2\x13.clusterd.wire.PingH\x00R\x04ping\x125\n" +
 	"\bshutdown\x18\n" +
-	" \x01(\v2\x17.clusterd.wire.ShutdownH\x00R\bshutdownB\t\n" +
+	" \x01(\v2\x17.clusterd.wire.ShutdownH\x00R\bshutdown\x12,\n" +
+	"\x05drain\x18\v \x01(\v2\x14.clusterd.wire.DrainH\x00R\x05drainB\t\n" +
 	"\amessage\"\xb8\x02\n" +
 	"\bRegister\x12)\n" +
 	"\x05agent\x18\x01 \x02(\v2\x13.mesos.v1.AgentInfoR\x05agent\x12\x18\n" +
@@ -1330,12 +1411,13 @@ const file_wire_wire_proto_rawDesc = "" +
 	"\x06status\x18\x03 \x02(\x05R\x06status\"\x06\n" +
 	"\x04Pong\"\f\n" +
 	"\n" +
-	"Unregister\"\xa3\x01\n" +
+	"Unregister\"\xcf\x01\n" +
 	"\n" +
 	"Registered\x12,\n" +
 	"\bagent_id\x18\x01 \x02(\v2\x11.mesos.v1.AgentIDR\aagentId\x12,\n" +
 	"\x06master\x18\x02 \x02(\v2\x14.mesos.v1.MasterInfoR\x06master\x129\n" +
-	"\fping_timeout\x18\x03 \x01(\v2\x16.mesos.v1.DurationInfoR\vpingTimeout\"\xb4\x01\n" +
+	"\fping_timeout\x18\x03 \x01(\v2\x16.mesos.v1.DurationInfoR\vpingTimeout\x12*\n" +
+	"\x05drain\x18\x04 \x01(\v2\x14.clusterd.wire.DrainR\x05drain\"\xb4\x01\n" +
 	"\aRunTask\x125\n" +
 	"\tframework\x18\x01 \x02(\v2\x17.mesos.v1.FrameworkInfoR\tframework\x12(\n" +
 	"\x05tasks\x18\x02 \x03(\v2\x12.mesos.v1.TaskInfoR\x05tasks\x12\x14\n" +
@@ -1363,7 +1445,10 @@ const file_wire_wire_proto_rawDesc = "" +
 	"\fframework_id\x18\x01 \x02(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\"H\n" +
 	"\x0fUpdateFramework\x125\n" +
 	"\tframework\x18\x01 \x02(\v2\x17.mesos.v1.FrameworkInfoR\tframework\"\x06\n" +
-	"\x04Ping\"$\n" +
+	"\x04Ping\"J\n" +
+	"\x05Drain\x12-\n" +
+	"\x06config\x18\x01 \x01(\v2\x15.mesos.v1.DrainConfigR\x06config\x12\x12\n" +
+	"\x04time\x18\x02 \x01(\x03R\x04time\"$\n" +
 	"\bShutdown\x12\x18\n" +
 	"\amessage\x18\x01 \x02(\tR\amessageB\x1aZ\x18clusterd/node/mesos/wire"
 
@@ -1379,7 +1464,7 @@ func file_wire_wire_proto_rawDescGZIP() []byte {
 	return file_wire_wire_proto_rawDescData
 }
 
-var file_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
+var file_wire_wire_proto_msgTypes = make([]protoimpl.MessageInfo, 19)
 var file_wire_wire_proto_goTypes = []any{
 	(*FromAgent)(nil),               // 0: clusterd.wire.FromAgent
 	(*ToAgent)(nil),                 // 1: clusterd.wire.ToAgent
@@ -1398,22 +1483,24 @@ var file_wire_wire_proto_goTypes = []any{
 	(*ShutdownFramework)(nil),       // 14: clusterd.wire.ShutdownFramework
 	(*UpdateFramework)(nil),         // 15: clusterd.wire.UpdateFramework
 	(*Ping)(nil),                    // 16: clusterd.wire.Ping
-	(*Shutdown)(nil),                // 17: clusterd.wire.Shutdown
-	(*v1.AgentInfo)(nil),            // 18: mesos.v1.AgentInfo
-	(*v1.AgentInfo_Capability)(nil), // 19: mesos.v1.AgentInfo.Capability
-	(*v1.FrameworkInfo)(nil),        // 20: mesos.v1.FrameworkInfo
-	(*v1.Task)(nil),                 // 21: mesos.v1.Task
-	(*v1.ExecutorInfo)(nil),         // 22: mesos.v1.ExecutorInfo
-	(*v1.FrameworkID)(nil),          // 23: mesos.v1.FrameworkID
-	(*v1.TaskStatus)(nil),           // 24: mesos.v1.TaskStatus
-	(v1.TaskState)(0),               // 25: mesos.v1.TaskState
-	(*v1.ExecutorID)(nil),           // 26: mesos.v1.ExecutorID
-	(*v1.AgentID)(nil),              // 27: mesos.v1.AgentID
-	(*v1.MasterInfo)(nil),           // 28: mesos.v1.MasterInfo
-	(*v1.DurationInfo)(nil),         // 29: mesos.v1.DurationInfo
-	(*v1.TaskInfo)(nil),             // 30: mesos.v1.TaskInfo
-	(*v1.TaskID)(nil),               // 31: mesos.v1.TaskID
-	(*v1.KillPolicy)(nil),           // 32: mesos.v1.KillPolicy
+	(*Drain)(nil),                   // 17: clusterd.wire.Drain
+	(*Shutdown)(nil),                // 18: clusterd.wire.Shutdown
+	(*v1.AgentInfo)(nil),            // 19: mesos.v1.AgentInfo
+	(*v1.AgentInfo_Capability)(nil), // 20: mesos.v1.AgentInfo.Capability
+	(*v1.FrameworkInfo)(nil),        // 21: mesos.v1.FrameworkInfo
+	(*v1.Task)(nil),                 // 22: mesos.v1.Task
+	(*v1.ExecutorInfo)(nil),         // 23: mesos.v1.ExecutorInfo
+	(*v1.FrameworkID)(nil),          // 24: mesos.v1.FrameworkID
+	(*v1.TaskStatus)(nil),           // 25: mesos.v1.TaskStatus
+	(v1.TaskState)(0),               // 26: mesos.v1.TaskState
+	(*v1.ExecutorID)(nil),           // 27: mesos.v1.ExecutorID
+	(*v1.AgentID)(nil),              // 28: mesos.v1.AgentID
+	(*v1.MasterInfo)(nil),           // 29: mesos.v1.MasterInfo
+	(*v1.DurationInfo)(nil),         // 30: mesos.v1.DurationInfo
+	(*v1.TaskInfo)(nil),             // 31: mesos.v1.TaskInfo
+	(*v1.TaskID)(nil),               // 32: mesos.v1.TaskID
+	(*v1.KillPolicy)(nil),           // 33: mesos.v1.KillPolicy
+	(*v1.DrainConfig)(nil),          // 34: mesos.v1.DrainConfig
 }
 var file_wire_wire_proto_depIdxs = []int32{
 	2,  // 0: clusterd.wire.FromAgent.register:type_name -> clusterd.wire.Register
@@ -1431,41 +1518,44 @@ var file_wire_wire_proto_depIdxs = []int32{
 	14, // 12: clusterd.wire.ToAgent.shutdown_framework:type_name -> clusterd.wire.ShutdownFramework
 	15, // 13: clusterd.wire.ToAgent.update_framework:type_name -> clusterd.wire.UpdateFramework
 	16, // 14: clusterd.wire.ToAgent.ping:type_name -> clusterd.wire.Ping
-	17, // 15: clusterd.wire.ToAgent.shutdown:type_name -> clusterd.wire.Shutdown
-	18, // 16: clusterd.wire.Register.agent:type_name -> mesos.v1.AgentInfo
-	19, // 17: clusterd.wire.Register.capabilities:type_name -> mesos.v1.AgentInfo.Capability
-	20, // 18: clusterd.wire.Register.frameworks:type_name -> mesos.v1.FrameworkInfo
-	21, // 19: clusterd.wire.Register.tasks:type_name -> mesos.v1.Task
-	22, // 20: clusterd.wire.Register.executors:type_name -> mesos.v1.ExecutorInfo
-	23, // 21: clusterd.wire.StatusUpdate.framework_id:type_name -> mesos.v1.FrameworkID
-	24, // 22: clusterd.wire.StatusUpdate.status:type_name -> mesos.v1.TaskStatus
-	25, // 23: clusterd.wire.StatusUpdate.latest_state:type_name -> mesos.v1.TaskState
-	23, // 24: clusterd.wire.ExecutorMessage.framework_id:type_name -> mesos.v1.FrameworkID
-	26, // 25: clusterd.wire.ExecutorMessage.executor_id:type_name -> mesos.v1.ExecutorID
-	23, // 26: clusterd.wire.ExecutorExited.framework_id:type_name -> mesos.v1.FrameworkID
-	26, // 27: clusterd.wire.ExecutorExited.executor_id:type_name -> mesos.v1.ExecutorID
-	27, // 28: clusterd.wire.Registered.agent_id:type_name -> mesos.v1.AgentID
-	28, // 29: clusterd.wire.Registered.master:type_name -> mesos.v1.MasterInfo
-	29, // 30: clusterd.wire.Registered.ping_timeout:type_name -> mesos.v1.DurationInfo
-	20, // 31: clusterd.wire.RunTask.framework:type_name -> mesos.v1.FrameworkInfo
-	30, // 32: clusterd.wire.RunTask.tasks:type_name -> mesos.v1.TaskInfo
-	22, // 33: clusterd.wire.RunTask.executor:type_name -> mesos.v1.ExecutorInfo
-	23, // 34: clusterd.wire.KillTask.framework_id:type_name -> mesos.v1.FrameworkID
-	31, // 35: clusterd.wire.KillTask.task_id:type_name -> mesos.v1.TaskID
-	32, // 36: clusterd.wire.KillTask.kill_policy:type_name -> mesos.v1.KillPolicy
-	23, // 37: clusterd.wire.Acknowledge.framework_id:type_name -> mesos.v1.FrameworkID
-	31, // 38: clusterd.wire.Acknowledge.task_id:type_name -> mesos.v1.TaskID
-	23, // 39: clusterd.wire.FrameworkMessage.framework_id:type_name -> mesos.v1.FrameworkID
-	26, // 40: clusterd.wire.FrameworkMessage.executor_id:type_name -> mesos.v1.ExecutorID
-	23, // 41: clusterd.wire.ShutdownExecutor.framework_id:type_name -> mesos.v1.FrameworkID
-	26, // 42: clusterd.wire.ShutdownExecutor.executor_id:type_name -> mesos.v1.ExecutorID
-	23, // 43: clusterd.wire.ShutdownFramework.framework_id:type_name -> mesos.v1.FrameworkID
-	20, // 44: clusterd.wire.UpdateFramework.framework:type_name -> mesos.v1.FrameworkInfo
-	45, // [45:45] is the sub-list for method output_type
-	45, // [45:45] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	18, // 15: clusterd.wire.ToAgent.shutdown:type_name -> clusterd.wire.Shutdown
+	17, // 16: clusterd.wire.ToAgent.drain:type_name -> clusterd.wire.Drain
+	19, // 17: clusterd.wire.Register.agent:type_name -> mesos.v1.AgentInfo
+	20, // 18: clusterd.wire.Register.capabilities:type_name -> mesos.v1.AgentInfo.Capability
+	21, // 19: clusterd.wire.Register.frameworks:type_name -> mesos.v1.FrameworkInfo
+	22, // 20: clusterd.wire.Register.tasks:type_name -> mesos.v1.Task
+	23, // 21: clusterd.wire.Register.executors:type_name -> mesos.v1.ExecutorInfo
+	24, // 22: clusterd.wire.StatusUpdate.framework_id:type_name -> mesos.v1.FrameworkID
+	25, // 23: clusterd.wire.StatusUpdate.status:type_name -> mesos.v1.TaskStatus
+	26, // 24: clusterd.wire.StatusUpdate.latest_state:type_name -> mesos.v1.TaskState
+	24, // 25: clusterd.wire.ExecutorMessage.framework_id:type_name -> mesos.v1.FrameworkID
+	27, // 26: clusterd.wire.ExecutorMessage.executor_id:type_name -> mesos.v1.ExecutorID
+	24, // 27: clusterd.wire.ExecutorExited.framework_id:type_name -> mesos.v1.FrameworkID
+	27, // 28: clusterd.wire.ExecutorExited.executor_id:type_name -> mesos.v1.ExecutorID
+	28, // 29: clusterd.wire.Registered.agent_id:type_name -> mesos.v1.AgentID
+	29, // 30: clusterd.wire.Registered.master:type_name -> mesos.v1.MasterInfo
+	30, // 31: clusterd.wire.Registered.ping_timeout:type_name -> mesos.v1.DurationInfo
+	17, // 32: clusterd.wire.Registered.drain:type_name -> clusterd.wire.Drain
+	21, // 33: clusterd.wire.RunTask.framework:type_name -> mesos.v1.FrameworkInfo
+	31, // 34: clusterd.wire.RunTask.tasks:type_name -> mesos.v1.TaskInfo
+	23, // 35: clusterd.wire.RunTask.executor:type_name -> mesos.v1.ExecutorInfo
+	24, // 36: clusterd.wire.KillTask.framework_id:type_name -> mesos.v1.FrameworkID
+	32, // 37: clusterd.wire.KillTask.task_id:type_name -> mesos.v1.TaskID
+	33, // 38: clusterd.wire.KillTask.kill_policy:type_name -> mesos.v1.KillPolicy
+	24, // 39: clusterd.wire.Acknowledge.framework_id:type_name -> mesos.v1.FrameworkID
+	32, // 40: clusterd.wire.Acknowledge.task_id:type_name -> mesos.v1.TaskID
+	24, // 41: clusterd.wire.FrameworkMessage.framework_id:type_name -> mesos.v1.FrameworkID
+	27, // 42: clusterd.wire.FrameworkMessage.executor_id:type_name -> mesos.v1.ExecutorID
+	24, // 43: clusterd.wire.ShutdownExecutor.framework_id:type_name -> mesos.v1.FrameworkID
+	27, // 44: clusterd.wire.ShutdownExecutor.executor_id:type_name -> mesos.v1.ExecutorID
+	24, // 45: clusterd.wire.ShutdownFramework.framework_id:type_name -> mesos.v1.FrameworkID
+	21, // 46: clusterd.wire.UpdateFramework.framework:type_name -> mesos.v1.FrameworkInfo
+	34, // 47: clusterd.wire.Drain.config:type_name -> mesos.v1.DrainConfig
+	48, // [48:48] is the sub-list for method output_type
+	48, // [48:48] is the sub-list for method input_type
+	48, // [48:48] is the sub-list for extension type_name
+	48, // [48:48] is the sub-list for extension extendee
+	0,  // [0:48] is the sub-list for field type_name
 }
 
 func init() { file_wire_wire_proto_init() }
@@ -1492,6 +1582,7 @@ func file_wire_wire_proto_init() {
 		(*ToAgent_UpdateFramework)(nil),
 		(*ToAgent_Ping)(nil),
 		(*ToAgent_Shutdown)(nil),
+		(*ToAgent_Drain)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
@@ -1499,7 +1590,7 @@ func file_wire_wire_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_wire_wire_proto_rawDesc), len(file_wire_wire_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   18,
+			NumMessages:   19,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
