@@ -40,6 +40,21 @@ type Config struct {
 	Advertise   string // address that others are told; empty: taken from Listen and AgentListen
 	Hostname    string // name shown to people; empty: reverse look-up of the advertised address
 	Cluster     string // name of the cluster in the dashboard
+	Name        string // of this node, shown to people; empty: name of the machine (NodeName)
+	Domain      string // fault domain: REGION/ZONE or DomainInfo as JSON; empty: none (FaultDomain)
+
+	// Join names nodes of a cluster, HOST, HOST:PORT or [v6]:PORT, to join if DataDir belongs to no cluster
+	// yet (PeerAddresses); empty: form a new one.
+	Join []string
+	// Token and TokenFile are where the join token stands, at most one of them: use JoinToken.
+	Token     string
+	TokenFile string
+	Role      string // auto, master, agent or both (CLU-4)
+	Masters   int    // voters to keep in a cluster that this node forms: 1, 3, 5 or 7 (CLU-5)
+	// MasterReplaceAfter is how long a master may be unreachable until another node takes its place.
+	MasterReplaceAfter time.Duration
+	// CertificateLifetime is that of the certificates that this node issues as the leader (CLU-21).
+	CertificateLifetime time.Duration
 
 	Resources   string // --resources text or JSON; what is missing is detected
 	Attributes  string // --attributes text
@@ -84,6 +99,10 @@ func DefaultConfig() Config {
 		AgentListen:                   ":5051",
 		PeerListen:                    ":5055",
 		DefaultRole:                   "*",
+		Role:                          "auto",
+		Masters:                       3,
+		MasterReplaceAfter:            5 * time.Minute,
+		CertificateLifetime:           90 * 24 * time.Hour,
 		AllocationInterval:            time.Second,
 		MinAllocatableResources:       "cpus:0.01|mem:32",
 		FilterGPUResources:            true,
@@ -108,7 +127,8 @@ func DefaultConfig() Config {
 	}
 }
 
-// AddFlags declares every setting on fs. Names with '_' and with '-' are the same flag.
+// AddFlags declares every setting on fs but those of AddClusterFlags. Names with '_' and with '-' are the
+// same flag.
 func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.SetNormalizeFunc(NormalizeFlag)
 	fs.StringVar(&c.DataDir, "data-dir", c.DataDir, "directory for all state of this node")
@@ -118,6 +138,8 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.StringVar(&c.Advertise, "advertise", c.Advertise, "IP address that frameworks, executors and other nodes are told")
 	fs.StringVar(&c.Hostname, "hostname", c.Hostname, "name of this machine in offers and links (default: looked up)")
 	fs.StringVar(&c.Cluster, "cluster", c.Cluster, "name of the cluster, shown in the dashboard")
+	fs.StringVar(&c.Name, "node-name", c.Name, "name of this node in the cluster (default: name of the machine)")
+	fs.StringVar(&c.Domain, "domain", c.Domain, "fault domain of this machine, `REGION/ZONE`; masters are spread over domains")
 	fs.StringVar(&c.Resources, "resources", c.Resources, "resources of this machine, such as 'cpus:4;mem:2048'; what is missing is detected")
 	fs.StringVar(&c.Attributes, "attributes", c.Attributes, "attributes of this machine, such as 'rack:r1;zone:z1'")
 	fs.StringVar(&c.DefaultRole, "default-role", c.DefaultRole, "role of resources in --resources that name none")
@@ -159,16 +181,22 @@ func NormalizeFlag(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 	switch name {
 	case "work-dir":
 		name = "data-dir"
+	case "advertise-ip":
+		name = "advertise"
 	case "max-slave-ping-timeouts":
 		name = "max-agent-ping-timeouts"
 	}
 	return pflag.NormalizedName(name)
 }
 
-// FlagValues returns every setting as Mesos's /flags shows it: name with '_', value as text.
+// FlagValues returns every setting as Mesos's /flags shows it: name with '_', value as text. Secrets are
+// left out.
 func FlagValues(fs *pflag.FlagSet) map[string]string {
 	out := make(map[string]string)
 	fs.VisitAll(func(f *pflag.Flag) {
+		if isSecret(f) {
+			return
+		}
 		v := f.Value.String()
 		if s, ok := f.Value.(pflag.SliceValue); ok {
 			v = strings.Join(s.GetSlice(), ",")
@@ -286,6 +314,7 @@ func (c *Config) Validate() error {
 	if _, err := ParseLevel(c.LogLevel); err != nil {
 		bad("logging-level", "%v", err)
 	}
+	c.validateCluster(bad, between)
 	sort.Slice(errs, func(i, j int) bool { return errs[i].Error() < errs[j].Error() })
 	return errors.Join(errs...)
 }
