@@ -26,6 +26,8 @@ import (
 // in Validate that names the flag. To retire one: keep the flag for a release with
 // FlagSet.MarkDeprecated and drop the field.
 type Config struct {
+	// ConfigPath is a YAML or JSON file of settings, or a directory with one file for each (ApplySources).
+	ConfigPath string
 	// DataDir holds everything that must survive: the raft log, the agent's checkpoint, sandboxes.
 	DataDir string
 	// Ephemeral says that DataDir was made for this run: it is removed by Close, and all tasks end
@@ -131,6 +133,8 @@ func DefaultConfig() Config {
 // same flag.
 func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	fs.SetNormalizeFunc(NormalizeFlag)
+	addRefusedFlags(fs)
+	fs.StringVar(&c.ConfigPath, configFlag, c.ConfigPath, "YAML or JSON `FILE` of settings, or a directory with one file for each")
 	fs.StringVar(&c.DataDir, "data-dir", c.DataDir, "directory for all state of this node")
 	fs.StringVar(&c.Listen, "listen", c.Listen, "address of the master API and the dashboard; port 0 picks a free one")
 	fs.StringVar(&c.AgentListen, "agent-listen", c.AgentListen, "address of the agent API")
@@ -206,31 +210,6 @@ func FlagValues(fs *pflag.FlagSet) map[string]string {
 		}
 	})
 	return out
-}
-
-// ApplyEnvironment sets each flag that the command line left alone from CLUSTERD_<NAME> or
-// MESOS_<NAME>. environ is in the form of os.Environ.
-func ApplyEnvironment(fs *pflag.FlagSet, environ []string) error {
-	env := make(map[string]string)
-	for _, prefix := range []string{"MESOS_", "CLUSTERD_"} {
-		for _, kv := range environ {
-			k, v, _ := strings.Cut(kv, "=")
-			if name, ok := strings.CutPrefix(k, prefix); ok {
-				env[string(NormalizeFlag(fs, name))] = v
-			}
-		}
-	}
-	var errs []error
-	fs.VisitAll(func(f *pflag.Flag) {
-		v, ok := env[f.Name]
-		if !ok || f.Changed {
-			return
-		}
-		if err := fs.Set(f.Name, v); err != nil {
-			errs = append(errs, fmt.Errorf("environment variable for --%s: %w", f.Name, err))
-		}
-	})
-	return errors.Join(errs...)
 }
 
 // Validate reports every fault at once; each message names the flag and the values allowed.

@@ -434,13 +434,13 @@ func TestEnvironment(t *testing.T) {
 		t.Fatal(err)
 	}
 	env := []string{"CLUSTERD_HOSTNAME=env", "CLUSTERD_CLUSTER=ours", "MESOS_CLUSTER=theirs", "MESOS_ROLES=a,b", "MESOS_UNKNOWN=1", "PATH=/bin"}
-	if err := ApplyEnvironment(fs, env); err != nil {
+	if _, err := ApplySources(fs, env); err != nil {
 		t.Fatal(err)
 	}
 	if cfg.Hostname != "given" || cfg.Cluster != "ours" || !slices.Equal(cfg.Roles, []string{"a", "b"}) {
 		t.Errorf("hostname %q, cluster %q, roles %v", cfg.Hostname, cfg.Cluster, cfg.Roles)
 	}
-	if err := ApplyEnvironment(fs, []string{"CLUSTERD_GC_DELAY=soon"}); err == nil || !strings.Contains(err.Error(), "--gc-delay") {
+	if _, err := ApplySources(fs, []string{"CLUSTERD_GC_DELAY=soon"}); err == nil || !strings.Contains(err.Error(), "--gc-delay") {
 		t.Errorf("bad value: %v", err)
 	}
 	values := FlagValues(fs)

@@ -41,7 +41,8 @@ makes the agent leave the cluster: it ends its tasks first.`,
 
 // runNode starts a node and runs it until a signal comes or it cannot go on.
 func runNode(cmd *cobra.Command, cfg *node.Config, ready func(io.Writer, *node.Node)) error {
-	if err := node.ApplyEnvironment(cmd.Flags(), os.Environ()); err != nil {
+	sources, err := node.ApplySources(cmd.Flags(), os.Environ())
+	if err != nil {
 		return usageError{err}
 	}
 	if err := cfg.Validate(); err != nil {
@@ -52,6 +53,9 @@ func runNode(cmd *cobra.Command, cfg *node.Config, ready func(io.Writer, *node.N
 		return usageError{err}
 	}
 	log := slog.New(slog.NewTextHandler(cmd.ErrOrStderr(), &slog.HandlerOptions{Level: level}))
+	for _, w := range sources.Warnings {
+		log.Warn(w)
+	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	leave := make(chan os.Signal, 1)
