@@ -25,7 +25,7 @@ func Example() {
 	}
 	defer os.RemoveAll(dir)
 
-	machine := registry.NewMachine()
+	machine := registry.NewMachine("0.1.0")
 	peer, err := raft.Open(raft.Config{Dir: filepath.Join(dir, "raft"), ID: 1}, machine)
 	if err != nil {
 		log.Fatal(err)
@@ -58,7 +58,7 @@ func TestRegistryOverRestarts(t *testing.T) {
 	cfg := raft.Config{Dir: t.TempDir(), ID: 1, SnapshotEntries: 7, KeepEntries: 2}
 	hash := ""
 	for round := range 6 {
-		machine := registry.NewMachine()
+		machine := registry.NewMachine("0.1.0")
 		p, err := raft.Open(cfg, machine)
 		if err != nil {
 			t.Fatal(err)

@@ -72,6 +72,7 @@ func (s *State) markAgentGone(op *MarkAgentGone) string {
 	}
 	s.agents = s.agents.without(id)
 	s.unreachable = s.unreachable.without(id)
+	s.drains = s.drains.without(id)
 	s.gone = s.gone.with(id, op.GetTime())
 	return ""
 }
@@ -83,5 +84,6 @@ func (s *State) removeAgent(op *RemoveAgent) string {
 	}
 	s.agents = s.agents.without(id)
 	s.unreachable = s.unreachable.without(id)
+	s.drains = s.drains.without(id)
 	return ""
 }

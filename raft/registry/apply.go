@@ -5,19 +5,14 @@ import (
 
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
-	"google.golang.org/protobuf/reflect/protoreflect"
 )
 
 // Result is the outcome of an operation, the same on every peer.
 type Result struct {
 	// Refused says why the operation changed nothing; empty if it was carried out.
 	Refused string
-}
-
-// since is the first clusterd version that knows each operation, by field number.
-var since = map[protoreflect.FieldNumber]string{
-	1: "0.1.0", 2: "0.1.0", 3: "0.1.0", 4: "0.1.0", 5: "0.1.0",
-	6: "0.1.0", 7: "0.1.0", 8: "0.1.0", 9: "0.1.0", 10: "0.1.0",
+	// RaftID is what AssignRaftID gave the node, 0 with every other operation.
+	RaftID uint64
 }
 
 // UnknownOpError is a log entry that this version of clusterd does not understand. The peer must
@@ -67,39 +62,117 @@ func Decode(data []byte) (*Op, error) {
 	return op, nil
 }
 
+// newerOp is the error of an entry that says that it needs a version which this one does not come up
+// to, and cannot be decoded for that reason (an enum that has grown); nil if it does not say so.
+func newerOp(index uint64, data []byte) error {
+	op := &Op{}
+	if err := (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(data, op); err != nil || known(op.GetSince()) == nil {
+		return nil
+	}
+	return &UnknownOpError{Index: index, Field: operation(op), Since: op.GetSince()}
+}
+
 // Apply carries out one operation, or refuses it and changes nothing. The only error is
 // [*UnknownOpError].
 //
 // Preconditions: op has its required fields and belongs to the state from here on: nobody changes
 // it any more.
 func (s *State) Apply(index uint64, op *Op) (Result, error) {
-	var refused string
-	switch o := op.GetOp().(type) {
-	case *Op_ElectMaster:
-		refused = s.electMaster(o.ElectMaster)
-	case *Op_AdmitAgent:
-		refused = s.admitAgent(o.AdmitAgent)
-	case *Op_UpdateAgent:
-		refused = s.updateAgent(o.UpdateAgent)
-	case *Op_MarkAgentUnreachable:
-		refused = s.markAgentUnreachable(o.MarkAgentUnreachable)
-	case *Op_MarkAgentReachable:
-		refused = s.markAgentReachable(o.MarkAgentReachable)
-	case *Op_MarkAgentGone:
-		refused = s.markAgentGone(o.MarkAgentGone)
-	case *Op_RemoveAgent:
-		refused = s.removeAgent(o.RemoveAgent)
-	case *Op_AdmitFramework:
-		refused = s.admitFramework(o.AdmitFramework)
-	case *Op_UpdateFramework:
-		refused = s.updateFramework(o.UpdateFramework)
-	case *Op_RemoveFramework:
-		refused = s.removeFramework(o.RemoveFramework)
-	default:
-		return Result{}, &UnknownOpError{Index: index, Field: firstField(op.ProtoReflect().GetUnknown()), Since: op.GetSince()}
+	needs := Needs(op)
+	if op.GetOp() == nil || known(needs) != nil {
+		return Result{}, &UnknownOpError{Index: index, Field: operation(op), Since: op.GetSince()}
+	}
+	var result Result
+	if o, ok := op.GetOp().(*Op_AssignRaftId); ok {
+		result.RaftID, result.Refused = s.assignRaftID(o.AssignRaftId)
+	} else {
+		result.Refused = s.apply(op)
+	}
+	if result.Refused == "" && CompareVersions(needs, s.requires) > 0 && CompareVersions(needs, firstVersion) > 0 {
+		s.requires = plainVersion(needs)
 	}
 	s.index = index
-	return Result{Refused: refused}, nil
+	return result, nil
+}
+
+// apply carries out an operation and returns why it is refused.
+func (s *State) apply(op *Op) string {
+	switch o := op.GetOp().(type) {
+	case *Op_ElectMaster:
+		return s.electMaster(o.ElectMaster)
+	case *Op_AdmitAgent:
+		return s.admitAgent(o.AdmitAgent)
+	case *Op_UpdateAgent:
+		return s.updateAgent(o.UpdateAgent)
+	case *Op_MarkAgentUnreachable:
+		return s.markAgentUnreachable(o.MarkAgentUnreachable)
+	case *Op_MarkAgentReachable:
+		return s.markAgentReachable(o.MarkAgentReachable)
+	case *Op_MarkAgentGone:
+		return s.markAgentGone(o.MarkAgentGone)
+	case *Op_RemoveAgent:
+		return s.removeAgent(o.RemoveAgent)
+	case *Op_AdmitFramework:
+		return s.admitFramework(o.AdmitFramework)
+	case *Op_UpdateFramework:
+		return s.updateFramework(o.UpdateFramework)
+	case *Op_RemoveFramework:
+		return s.removeFramework(o.RemoveFramework)
+	case *Op_DrainAgent:
+		return s.drainAgent(o.DrainAgent)
+	case *Op_AgentDrained:
+		return s.agentDrained(o.AgentDrained)
+	case *Op_DeactivateAgent:
+		return s.deactivateAgent(o.DeactivateAgent)
+	case *Op_ReactivateAgent:
+		return s.reactivateAgent(o.ReactivateAgent)
+	default:
+		return s.applyCluster(op)
+	}
+}
+
+// applyCluster carries out an operation on the cluster's own membership.
+func (s *State) applyCluster(op *Op) string {
+	if o, ok := op.GetOp().(*Op_FormCluster); ok {
+		return s.formCluster(o.FormCluster)
+	}
+	if s.cluster == nil {
+		return noCluster
+	}
+	switch o := op.GetOp().(type) {
+	case *Op_AdmitNode:
+		return s.admitNode(o.AdmitNode)
+	case *Op_UpdateNode:
+		return s.updateNode(o.UpdateNode)
+	case *Op_RemoveNode:
+		return s.removeNode(o.RemoveNode)
+	case *Op_ReleaseRaftId:
+		return s.releaseRaftID(o.ReleaseRaftId)
+	case *Op_SetPlacement:
+		return s.setPlacement(o.SetPlacement)
+	case *Op_SetSettings:
+		return s.setSettings(o.SetSettings)
+	case *Op_AddToken:
+		return s.addToken(o.AddToken)
+	case *Op_RotateTokens:
+		return s.rotateTokens(o.RotateTokens)
+	case *Op_SetAuthorities:
+		return s.setAuthorities(o.SetAuthorities)
+	case *Op_ForgetRemovedNode:
+		return s.forgetRemovedNode(o.ForgetRemovedNode)
+	default:
+		panic(fmt.Sprintf("registry: operation %d is in the table of versions but has no case", operation(op)))
+	}
+}
+
+// operation is the field number of an operation, also of one that this version does not know; 0 if
+// there is none.
+func operation(op *Op) uint64 {
+	m := op.ProtoReflect()
+	if f := m.WhichOneof(m.Descriptor().Oneofs().ByName("op")); f != nil {
+		return uint64(f.Number())
+	}
+	return firstField(m.GetUnknown())
 }
 
 // firstField returns the number of the first field in wire bytes, 0 if there is none.

@@ -36,7 +36,7 @@ func cluster(tb testing.TB, agents int) *State {
 func BenchmarkTenThousandAgents(b *testing.B) {
 	s := cluster(b, 10000)
 	b.Run("apply and view", func(b *testing.B) {
-		m := NewMachine()
+		m := NewMachine("0.1.0")
 		m.view.Store(s.Clone())
 		var data [][]byte
 		for i := range 1000 {

@@ -50,7 +50,7 @@ func FuzzApply(f *testing.F) {
 	f.Add([]byte{0, 1, 1, 0, 2, 1, 5, 1, 0, 4, 2, 9, 0, 2, 0, 1, 2, 0})
 	f.Add([]byte{0, 1, 0xff, 8, 1, 0xc3}) // not UTF-8
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m, replica := NewMachine(), NewMachine()
+		m, replica := NewMachine("0.1.0"), NewMachine("0.1.0")
 		middle := len(data) / 6
 		var old *State
 		var oldHash string
@@ -70,7 +70,7 @@ func FuzzApply(f *testing.F) {
 				if err := old.Write(&buf); err != nil {
 					t.Fatal(err)
 				}
-				replica = NewMachine()
+				replica = NewMachine("0.1.0")
 				if err := replica.Restore(&buf); err != nil {
 					t.Fatal(err)
 				}
@@ -105,7 +105,7 @@ func FuzzMachineApply(f *testing.F) {
 		f.Add(mustEncode(f, op))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
-		m := NewMachine()
+		m := NewMachine("0.1.0")
 		for i, op := range []*Op{admitAgent("id-1"), admitAgent("id-2"), markUnreachable("id-2"), admitFramework("id-1")} {
 			if _, err := m.Apply(uint64(i+1), mustEncode(t, op)); err != nil {
 				t.Fatal(err)

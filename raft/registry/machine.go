@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"sync/atomic"
@@ -9,12 +10,14 @@ import (
 // Machine is the registry behind the raft log. One goroutine at a time, the loop of the raft peer,
 // may call Apply, Snapshot and Restore; View and Hash may be called from any.
 type Machine struct {
-	view atomic.Pointer[State]
+	view    atomic.Pointer[State]
+	version string
 }
 
-// NewMachine returns a machine with the empty state.
-func NewMachine() *Machine {
-	m := &Machine{}
+// NewMachine returns a machine with the empty state. version is that of this clusterd, for the texts
+// of errors.
+func NewMachine(version string) *Machine {
+	m := &Machine{version: version}
 	m.view.Store(New())
 	return m
 }
@@ -24,6 +27,9 @@ func NewMachine() *Machine {
 func (m *Machine) Apply(index uint64, data []byte) (any, error) {
 	op, err := Decode(data)
 	if err != nil {
+		if newer := newerOp(index, data); newer != nil {
+			return nil, newer
+		}
 		return nil, fmt.Errorf("log index %d: %w", index, err)
 	}
 	next := m.view.Load().Clone()
@@ -51,6 +57,9 @@ func (m *Machine) Snapshot() (func(io.Writer) error, error) {
 func (m *Machine) Restore(r io.Reader) error {
 	s, err := Read(r)
 	if err != nil {
+		if newer, ok := errors.AsType[*NewerError](err); ok {
+			newer.Version = m.version
+		}
 		return err
 	}
 	m.view.Store(s)

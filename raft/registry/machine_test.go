@@ -22,7 +22,7 @@ func mustEncode(t testing.TB, op *Op) []byte {
 }
 
 func TestMachine(t *testing.T) {
-	m := NewMachine()
+	m := NewMachine("0.1.0")
 	for i, test := range []struct {
 		op      *Op
 		refused string
@@ -90,7 +90,7 @@ func TestUnknownOperations(t *testing.T) {
 		{"required field missing", missing, false, "master_id"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			m := NewMachine()
+			m := NewMachine("0.1.0")
 			before := m.Hash()
 			_, err := m.Apply(5, test.data)
 			var unknown *UnknownOpError
@@ -130,7 +130,7 @@ func TestEncode(t *testing.T) {
 
 // Readers take views while the loop applies; the race detector watches.
 func TestViewsWhileApplying(t *testing.T) {
-	m := NewMachine()
+	m := NewMachine("0.1.0")
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	for range 2 {

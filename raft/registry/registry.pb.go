@@ -11,11 +11,12 @@ package registry
 
 import (
 	v1 "clusterd/node/mesos/v1"
-	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
-	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
+
+	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
+	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
 )
 
 const (
@@ -1273,6 +1274,8 @@ func (x *FormCluster) GetSettings() *Settings {
 	return nil
 }
 
+// AdmitNode lets a node in. A known one with the same key may be admitted again, because the answer to
+// its first try may have been lost: it keeps its raft id, placement, agent and time of admission.
 type AdmitNode struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          *Node                  `protobuf:"bytes,1,req,name=node" json:"node,omitempty"` // without raft_id
@@ -1325,8 +1328,8 @@ func (x *AdmitNode) GetTime() int64 {
 	return 0
 }
 
-// UpdateNode replaces what a node says of itself: name, addresses, version, domain, agent id. Role,
-// raft id, placement, key and time of admission stay.
+// UpdateNode replaces what a node says of itself: name, addresses, version, domain, attributes, agent
+// id. Role, raft id, placement, key, time of admission and what its token allowed stay.
 type UpdateNode struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          *Node                  `protobuf:"bytes,1,req,name=node" json:"node,omitempty"`
@@ -1477,7 +1480,7 @@ func (x *AssignRaftID) GetNodeId() string {
 	return ""
 }
 
-// ReleaseRaftID says that the raft member of the node is no longer one.
+// ReleaseRaftID says that the raft member of the node is no longer one, or never became one.
 type ReleaseRaftID struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NodeId        *string                `protobuf:"bytes,1,req,name=node_id,json=nodeId" json:"node_id,omitempty"`
@@ -1618,9 +1621,11 @@ func (x *SetSettings) GetSettings() *Settings {
 	return nil
 }
 
+// AddToken also drops the tokens that have expired at its time.
 type AddToken struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Token         *Token                 `protobuf:"bytes,1,req,name=token" json:"token,omitempty"`
+	Time          *int64                 `protobuf:"varint,2,req,name=time" json:"time,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1660,6 +1665,13 @@ func (x *AddToken) GetToken() *Token {
 		return x.Token
 	}
 	return nil
+}
+
+func (x *AddToken) GetTime() int64 {
+	if x != nil && x.Time != nil {
+		return *x.Time
+	}
+	return 0
 }
 
 // RotateTokens makes all tokens of a role worthless and begins a new generation.
@@ -2515,6 +2527,91 @@ func (x *Snapshot) GetRequires() string {
 	return ""
 }
 
+// Backup is the first record of a backup; Snapshot records with the content follow.
+type Backup struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId     *string                `protobuf:"bytes,1,req,name=cluster_id,json=clusterId" json:"cluster_id,omitempty"`       // of the cluster that it was taken of
+	Version       *string                `protobuf:"bytes,2,req,name=version" json:"version,omitempty"`                            // of the clusterd that wrote it
+	Index         *uint64                `protobuf:"varint,3,req,name=index" json:"index,omitempty"`                               // of the registry
+	Time          *int64                 `protobuf:"varint,4,req,name=time" json:"time,omitempty"`                                 // Unix nanoseconds
+	ContentHash   *string                `protobuf:"bytes,5,req,name=content_hash,json=contentHash" json:"content_hash,omitempty"` // SHA-256, hexadecimal
+	Requires      *string                `protobuf:"bytes,6,opt,name=requires" json:"requires,omitempty"`                          // the version that a reader needs
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Backup) Reset() {
+	*x = Backup{}
+	mi := &file_registry_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Backup) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Backup) ProtoMessage() {}
+
+func (x *Backup) ProtoReflect() protoreflect.Message {
+	mi := &file_registry_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Backup.ProtoReflect.Descriptor instead.
+func (*Backup) Descriptor() ([]byte, []int) {
+	return file_registry_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *Backup) GetClusterId() string {
+	if x != nil && x.ClusterId != nil {
+		return *x.ClusterId
+	}
+	return ""
+}
+
+func (x *Backup) GetVersion() string {
+	if x != nil && x.Version != nil {
+		return *x.Version
+	}
+	return ""
+}
+
+func (x *Backup) GetIndex() uint64 {
+	if x != nil && x.Index != nil {
+		return *x.Index
+	}
+	return 0
+}
+
+func (x *Backup) GetTime() int64 {
+	if x != nil && x.Time != nil {
+		return *x.Time
+	}
+	return 0
+}
+
+func (x *Backup) GetContentHash() string {
+	if x != nil && x.ContentHash != nil {
+		return *x.ContentHash
+	}
+	return ""
+}
+
+func (x *Backup) GetRequires() string {
+	if x != nil && x.Requires != nil {
+		return *x.Requires
+	}
+	return ""
+}
+
 type Snapshot_Cluster struct {
 	state       protoimpl.MessageState `protogen:"open.v1"`
 	Id          *string                `protobuf:"bytes,1,req,name=id" json:"id,omitempty"`
@@ -2531,7 +2628,7 @@ type Snapshot_Cluster struct {
 
 func (x *Snapshot_Cluster) Reset() {
 	*x = Snapshot_Cluster{}
-	mi := &file_registry_proto_msgTypes[33]
+	mi := &file_registry_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2543,7 +2640,7 @@ func (x *Snapshot_Cluster) String() string {
 func (*Snapshot_Cluster) ProtoMessage() {}
 
 func (x *Snapshot_Cluster) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_proto_msgTypes[33]
+	mi := &file_registry_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2619,7 +2716,7 @@ type Snapshot_RemovedNode struct {
 
 func (x *Snapshot_RemovedNode) Reset() {
 	*x = Snapshot_RemovedNode{}
-	mi := &file_registry_proto_msgTypes[34]
+	mi := &file_registry_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2631,7 +2728,7 @@ func (x *Snapshot_RemovedNode) String() string {
 func (*Snapshot_RemovedNode) ProtoMessage() {}
 
 func (x *Snapshot_RemovedNode) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_proto_msgTypes[34]
+	mi := &file_registry_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2678,7 +2775,7 @@ type Snapshot_Agent struct {
 
 func (x *Snapshot_Agent) Reset() {
 	*x = Snapshot_Agent{}
-	mi := &file_registry_proto_msgTypes[35]
+	mi := &file_registry_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2690,7 +2787,7 @@ func (x *Snapshot_Agent) String() string {
 func (*Snapshot_Agent) ProtoMessage() {}
 
 func (x *Snapshot_Agent) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_proto_msgTypes[35]
+	mi := &file_registry_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2731,7 +2828,7 @@ type Snapshot_Unreachable struct {
 
 func (x *Snapshot_Unreachable) Reset() {
 	*x = Snapshot_Unreachable{}
-	mi := &file_registry_proto_msgTypes[36]
+	mi := &file_registry_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2743,7 +2840,7 @@ func (x *Snapshot_Unreachable) String() string {
 func (*Snapshot_Unreachable) ProtoMessage() {}
 
 func (x *Snapshot_Unreachable) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_proto_msgTypes[36]
+	mi := &file_registry_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2790,7 +2887,7 @@ type Snapshot_Gone struct {
 
 func (x *Snapshot_Gone) Reset() {
 	*x = Snapshot_Gone{}
-	mi := &file_registry_proto_msgTypes[37]
+	mi := &file_registry_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2802,7 +2899,7 @@ func (x *Snapshot_Gone) String() string {
 func (*Snapshot_Gone) ProtoMessage() {}
 
 func (x *Snapshot_Gone) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_proto_msgTypes[37]
+	mi := &file_registry_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2843,7 +2940,7 @@ type Snapshot_Framework struct {
 
 func (x *Snapshot_Framework) Reset() {
 	*x = Snapshot_Framework{}
-	mi := &file_registry_proto_msgTypes[38]
+	mi := &file_registry_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2855,7 +2952,7 @@ func (x *Snapshot_Framework) String() string {
 func (*Snapshot_Framework) ProtoMessage() {}
 
 func (x *Snapshot_Framework) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_proto_msgTypes[38]
+	mi := &file_registry_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2903,7 +3000,7 @@ type Snapshot_Removed struct {
 
 func (x *Snapshot_Removed) Reset() {
 	*x = Snapshot_Removed{}
-	mi := &file_registry_proto_msgTypes[39]
+	mi := &file_registry_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2915,7 +3012,7 @@ func (x *Snapshot_Removed) String() string {
 func (*Snapshot_Removed) ProtoMessage() {}
 
 func (x *Snapshot_Removed) ProtoReflect() protoreflect.Message {
-	mi := &file_registry_proto_msgTypes[39]
+	mi := &file_registry_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3047,9 +3144,10 @@ const file_registry_proto_rawDesc = "" +
 	"\anode_id\x18\x01 \x02(\tR\x06nodeId\x12?\n" +
 	"\tplacement\x18\x02 \x02(\x0e2!.clusterd.registry.Node.PlacementR\tplacement\"F\n" +
 	"\vSetSettings\x127\n" +
-	"\bsettings\x18\x01 \x02(\v2\x1b.clusterd.registry.SettingsR\bsettings\":\n" +
+	"\bsettings\x18\x01 \x02(\v2\x1b.clusterd.registry.SettingsR\bsettings\"N\n" +
 	"\bAddToken\x12.\n" +
-	"\x05token\x18\x01 \x02(\v2\x18.clusterd.registry.TokenR\x05token\"A\n" +
+	"\x05token\x18\x01 \x02(\v2\x18.clusterd.registry.TokenR\x05token\x12\x12\n" +
+	"\x04time\x18\x02 \x02(\x03R\x04time\"A\n" +
 	"\fRotateTokens\x121\n" +
 	"\x04role\x18\x01 \x02(\x0e2\x1d.clusterd.registry.Token.RoleR\x04role\"P\n" +
 	"\x0eSetAuthorities\x12>\n" +
@@ -3163,7 +3261,15 @@ const file_registry_proto_rawDesc = "" +
 	"\aRemoved\x128\n" +
 	"\fframework_id\x18\x01 \x02(\v2\x15.mesos.v1.FrameworkIDR\vframeworkId\x12\x12\n" +
 	"\x04time\x18\x02 \x02(\x03R\x04time\x12\x14\n" +
-	"\x05cause\x18\x03 \x01(\tR\x05causeB\x18Z\x16clusterd/raft/registry"
+	"\x05cause\x18\x03 \x01(\tR\x05cause\"\xaa\x01\n" +
+	"\x06Backup\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x02(\tR\tclusterId\x12\x18\n" +
+	"\aversion\x18\x02 \x02(\tR\aversion\x12\x14\n" +
+	"\x05index\x18\x03 \x02(\x04R\x05index\x12\x12\n" +
+	"\x04time\x18\x04 \x02(\x03R\x04time\x12!\n" +
+	"\fcontent_hash\x18\x05 \x02(\tR\vcontentHash\x12\x1a\n" +
+	"\brequires\x18\x06 \x01(\tR\brequiresB\x18Z\x16clusterd/raft/registry"
 
 var (
 	file_registry_proto_rawDescOnce sync.Once
@@ -3178,7 +3284,7 @@ func file_registry_proto_rawDescGZIP() []byte {
 }
 
 var file_registry_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
-var file_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_registry_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
 var file_registry_proto_goTypes = []any{
 	(Node_Role)(0),               // 0: clusterd.registry.Node.Role
 	(Node_Placement)(0),          // 1: clusterd.registry.Node.Placement
@@ -3216,20 +3322,21 @@ var file_registry_proto_goTypes = []any{
 	(*Token)(nil),                // 33: clusterd.registry.Token
 	(*Drain)(nil),                // 34: clusterd.registry.Drain
 	(*Snapshot)(nil),             // 35: clusterd.registry.Snapshot
-	(*Snapshot_Cluster)(nil),     // 36: clusterd.registry.Snapshot.Cluster
-	(*Snapshot_RemovedNode)(nil), // 37: clusterd.registry.Snapshot.RemovedNode
-	(*Snapshot_Agent)(nil),       // 38: clusterd.registry.Snapshot.Agent
-	(*Snapshot_Unreachable)(nil), // 39: clusterd.registry.Snapshot.Unreachable
-	(*Snapshot_Gone)(nil),        // 40: clusterd.registry.Snapshot.Gone
-	(*Snapshot_Framework)(nil),   // 41: clusterd.registry.Snapshot.Framework
-	(*Snapshot_Removed)(nil),     // 42: clusterd.registry.Snapshot.Removed
-	(*v1.AgentInfo)(nil),         // 43: mesos.v1.AgentInfo
-	(*v1.AgentID)(nil),           // 44: mesos.v1.AgentID
-	(*v1.FrameworkInfo)(nil),     // 45: mesos.v1.FrameworkInfo
-	(*v1.FrameworkID)(nil),       // 46: mesos.v1.FrameworkID
-	(*v1.DrainConfig)(nil),       // 47: mesos.v1.DrainConfig
-	(*v1.DomainInfo)(nil),        // 48: mesos.v1.DomainInfo
-	(*v1.Attribute)(nil),         // 49: mesos.v1.Attribute
+	(*Backup)(nil),               // 36: clusterd.registry.Backup
+	(*Snapshot_Cluster)(nil),     // 37: clusterd.registry.Snapshot.Cluster
+	(*Snapshot_RemovedNode)(nil), // 38: clusterd.registry.Snapshot.RemovedNode
+	(*Snapshot_Agent)(nil),       // 39: clusterd.registry.Snapshot.Agent
+	(*Snapshot_Unreachable)(nil), // 40: clusterd.registry.Snapshot.Unreachable
+	(*Snapshot_Gone)(nil),        // 41: clusterd.registry.Snapshot.Gone
+	(*Snapshot_Framework)(nil),   // 42: clusterd.registry.Snapshot.Framework
+	(*Snapshot_Removed)(nil),     // 43: clusterd.registry.Snapshot.Removed
+	(*v1.AgentInfo)(nil),         // 44: mesos.v1.AgentInfo
+	(*v1.AgentID)(nil),           // 45: mesos.v1.AgentID
+	(*v1.FrameworkInfo)(nil),     // 46: mesos.v1.FrameworkInfo
+	(*v1.FrameworkID)(nil),       // 47: mesos.v1.FrameworkID
+	(*v1.DrainConfig)(nil),       // 48: mesos.v1.DrainConfig
+	(*v1.DomainInfo)(nil),        // 49: mesos.v1.DomainInfo
+	(*v1.Attribute)(nil),         // 50: mesos.v1.Attribute
 }
 var file_registry_proto_depIdxs = []int32{
 	4,  // 0: clusterd.registry.Op.elect_master:type_name -> clusterd.registry.ElectMaster
@@ -3258,15 +3365,15 @@ var file_registry_proto_depIdxs = []int32{
 	27, // 23: clusterd.registry.Op.agent_drained:type_name -> clusterd.registry.AgentDrained
 	28, // 24: clusterd.registry.Op.deactivate_agent:type_name -> clusterd.registry.DeactivateAgent
 	29, // 25: clusterd.registry.Op.reactivate_agent:type_name -> clusterd.registry.ReactivateAgent
-	43, // 26: clusterd.registry.AdmitAgent.agent:type_name -> mesos.v1.AgentInfo
-	43, // 27: clusterd.registry.UpdateAgent.agent:type_name -> mesos.v1.AgentInfo
-	44, // 28: clusterd.registry.MarkAgentUnreachable.agent_id:type_name -> mesos.v1.AgentID
-	43, // 29: clusterd.registry.MarkAgentReachable.agent:type_name -> mesos.v1.AgentInfo
-	44, // 30: clusterd.registry.MarkAgentGone.agent_id:type_name -> mesos.v1.AgentID
-	44, // 31: clusterd.registry.RemoveAgent.agent_id:type_name -> mesos.v1.AgentID
-	45, // 32: clusterd.registry.AdmitFramework.framework:type_name -> mesos.v1.FrameworkInfo
-	45, // 33: clusterd.registry.UpdateFramework.framework:type_name -> mesos.v1.FrameworkInfo
-	46, // 34: clusterd.registry.RemoveFramework.framework_id:type_name -> mesos.v1.FrameworkID
+	44, // 26: clusterd.registry.AdmitAgent.agent:type_name -> mesos.v1.AgentInfo
+	44, // 27: clusterd.registry.UpdateAgent.agent:type_name -> mesos.v1.AgentInfo
+	45, // 28: clusterd.registry.MarkAgentUnreachable.agent_id:type_name -> mesos.v1.AgentID
+	44, // 29: clusterd.registry.MarkAgentReachable.agent:type_name -> mesos.v1.AgentInfo
+	45, // 30: clusterd.registry.MarkAgentGone.agent_id:type_name -> mesos.v1.AgentID
+	45, // 31: clusterd.registry.RemoveAgent.agent_id:type_name -> mesos.v1.AgentID
+	46, // 32: clusterd.registry.AdmitFramework.framework:type_name -> mesos.v1.FrameworkInfo
+	46, // 33: clusterd.registry.UpdateFramework.framework:type_name -> mesos.v1.FrameworkInfo
+	47, // 34: clusterd.registry.RemoveFramework.framework_id:type_name -> mesos.v1.FrameworkID
 	30, // 35: clusterd.registry.FormCluster.node:type_name -> clusterd.registry.Node
 	31, // 36: clusterd.registry.FormCluster.authority:type_name -> clusterd.registry.Authority
 	32, // 37: clusterd.registry.FormCluster.settings:type_name -> clusterd.registry.Settings
@@ -3277,36 +3384,36 @@ var file_registry_proto_depIdxs = []int32{
 	33, // 42: clusterd.registry.AddToken.token:type_name -> clusterd.registry.Token
 	2,  // 43: clusterd.registry.RotateTokens.role:type_name -> clusterd.registry.Token.Role
 	31, // 44: clusterd.registry.SetAuthorities.authorities:type_name -> clusterd.registry.Authority
-	44, // 45: clusterd.registry.DrainAgent.agent_id:type_name -> mesos.v1.AgentID
-	47, // 46: clusterd.registry.DrainAgent.config:type_name -> mesos.v1.DrainConfig
-	44, // 47: clusterd.registry.AgentDrained.agent_id:type_name -> mesos.v1.AgentID
-	44, // 48: clusterd.registry.DeactivateAgent.agent_id:type_name -> mesos.v1.AgentID
-	44, // 49: clusterd.registry.ReactivateAgent.agent_id:type_name -> mesos.v1.AgentID
+	45, // 45: clusterd.registry.DrainAgent.agent_id:type_name -> mesos.v1.AgentID
+	48, // 46: clusterd.registry.DrainAgent.config:type_name -> mesos.v1.DrainConfig
+	45, // 47: clusterd.registry.AgentDrained.agent_id:type_name -> mesos.v1.AgentID
+	45, // 48: clusterd.registry.DeactivateAgent.agent_id:type_name -> mesos.v1.AgentID
+	45, // 49: clusterd.registry.ReactivateAgent.agent_id:type_name -> mesos.v1.AgentID
 	0,  // 50: clusterd.registry.Node.role:type_name -> clusterd.registry.Node.Role
-	48, // 51: clusterd.registry.Node.domain:type_name -> mesos.v1.DomainInfo
-	49, // 52: clusterd.registry.Node.attributes:type_name -> mesos.v1.Attribute
-	44, // 53: clusterd.registry.Node.agent_id:type_name -> mesos.v1.AgentID
+	49, // 51: clusterd.registry.Node.domain:type_name -> mesos.v1.DomainInfo
+	50, // 52: clusterd.registry.Node.attributes:type_name -> mesos.v1.Attribute
+	45, // 53: clusterd.registry.Node.agent_id:type_name -> mesos.v1.AgentID
 	1,  // 54: clusterd.registry.Node.placement:type_name -> clusterd.registry.Node.Placement
 	2,  // 55: clusterd.registry.Token.role:type_name -> clusterd.registry.Token.Role
-	44, // 56: clusterd.registry.Drain.agent_id:type_name -> mesos.v1.AgentID
-	47, // 57: clusterd.registry.Drain.config:type_name -> mesos.v1.DrainConfig
-	38, // 58: clusterd.registry.Snapshot.agents:type_name -> clusterd.registry.Snapshot.Agent
-	39, // 59: clusterd.registry.Snapshot.unreachable:type_name -> clusterd.registry.Snapshot.Unreachable
-	40, // 60: clusterd.registry.Snapshot.gone:type_name -> clusterd.registry.Snapshot.Gone
-	41, // 61: clusterd.registry.Snapshot.frameworks:type_name -> clusterd.registry.Snapshot.Framework
-	42, // 62: clusterd.registry.Snapshot.removed_frameworks:type_name -> clusterd.registry.Snapshot.Removed
-	36, // 63: clusterd.registry.Snapshot.cluster:type_name -> clusterd.registry.Snapshot.Cluster
+	45, // 56: clusterd.registry.Drain.agent_id:type_name -> mesos.v1.AgentID
+	48, // 57: clusterd.registry.Drain.config:type_name -> mesos.v1.DrainConfig
+	39, // 58: clusterd.registry.Snapshot.agents:type_name -> clusterd.registry.Snapshot.Agent
+	40, // 59: clusterd.registry.Snapshot.unreachable:type_name -> clusterd.registry.Snapshot.Unreachable
+	41, // 60: clusterd.registry.Snapshot.gone:type_name -> clusterd.registry.Snapshot.Gone
+	42, // 61: clusterd.registry.Snapshot.frameworks:type_name -> clusterd.registry.Snapshot.Framework
+	43, // 62: clusterd.registry.Snapshot.removed_frameworks:type_name -> clusterd.registry.Snapshot.Removed
+	37, // 63: clusterd.registry.Snapshot.cluster:type_name -> clusterd.registry.Snapshot.Cluster
 	30, // 64: clusterd.registry.Snapshot.nodes:type_name -> clusterd.registry.Node
-	37, // 65: clusterd.registry.Snapshot.removed_nodes:type_name -> clusterd.registry.Snapshot.RemovedNode
+	38, // 65: clusterd.registry.Snapshot.removed_nodes:type_name -> clusterd.registry.Snapshot.RemovedNode
 	33, // 66: clusterd.registry.Snapshot.tokens:type_name -> clusterd.registry.Token
 	34, // 67: clusterd.registry.Snapshot.drains:type_name -> clusterd.registry.Drain
 	32, // 68: clusterd.registry.Snapshot.Cluster.settings:type_name -> clusterd.registry.Settings
 	31, // 69: clusterd.registry.Snapshot.Cluster.authorities:type_name -> clusterd.registry.Authority
-	43, // 70: clusterd.registry.Snapshot.Agent.info:type_name -> mesos.v1.AgentInfo
-	43, // 71: clusterd.registry.Snapshot.Unreachable.info:type_name -> mesos.v1.AgentInfo
-	44, // 72: clusterd.registry.Snapshot.Gone.agent_id:type_name -> mesos.v1.AgentID
-	45, // 73: clusterd.registry.Snapshot.Framework.info:type_name -> mesos.v1.FrameworkInfo
-	46, // 74: clusterd.registry.Snapshot.Removed.framework_id:type_name -> mesos.v1.FrameworkID
+	44, // 70: clusterd.registry.Snapshot.Agent.info:type_name -> mesos.v1.AgentInfo
+	44, // 71: clusterd.registry.Snapshot.Unreachable.info:type_name -> mesos.v1.AgentInfo
+	45, // 72: clusterd.registry.Snapshot.Gone.agent_id:type_name -> mesos.v1.AgentID
+	46, // 73: clusterd.registry.Snapshot.Framework.info:type_name -> mesos.v1.FrameworkInfo
+	47, // 74: clusterd.registry.Snapshot.Removed.framework_id:type_name -> mesos.v1.FrameworkID
 	75, // [75:75] is the sub-list for method output_type
 	75, // [75:75] is the sub-list for method input_type
 	75, // [75:75] is the sub-list for extension type_name
@@ -3353,7 +3460,7 @@ func file_registry_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_registry_proto_rawDesc), len(file_registry_proto_rawDesc)),
 			NumEnums:      3,
-			NumMessages:   40,
+			NumMessages:   41,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -20,6 +20,15 @@ type State struct {
 	gone        sorted[int64]
 	frameworks  sorted[*Snapshot_Framework]
 	removed     sorted[removal]
+	drains      sorted[*Drain]
+
+	cluster      *Snapshot_Cluster // nil until one is formed
+	nodes        sorted[*Node]
+	members      sorted[string] // from raft ids to node ids: see memberKey
+	removedNodes sorted[*Snapshot_RemovedNode]
+	tokens       sorted[*Token] // by hash
+
+	requires string // the newest version that an applied operation needs, empty for the first
 }
 
 // removal is what stays of a removed framework. There may be a million of them, and few causes.
@@ -42,6 +51,10 @@ func (s *State) Index() uint64 { return s.index }
 
 // MasterID is the id of the newest leading master, empty if none was elected yet (SCH-48).
 func (s *State) MasterID() string { return s.master }
+
+// Requires is the clusterd version that a node needs to know all that the state holds, empty if any
+// will do. It never goes down again (CLU-38).
+func (s *State) Requires() string { return s.requires }
 
 // Agent returns an admitted agent.
 func (s *State) Agent(id string) (*Snapshot_Agent, bool) { return s.agents.get(id) }
