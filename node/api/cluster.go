@@ -101,6 +101,12 @@ type ClusterQuorum struct {
 	OK        bool `json:"ok"`
 }
 
+// Settle works out what follows from the numbers of voters.
+func (q *ClusterQuorum) Settle() {
+	q.Needed = q.Voters/2 + 1
+	q.OK = q.Reachable >= q.Needed
+}
+
 // ClusterNode is one node as the leader sees it. What is not known is zero or null.
 type ClusterNode struct {
 	ID            string `json:"id"`

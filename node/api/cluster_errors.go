@@ -14,11 +14,18 @@ type NoLeaderError struct {
 	// Missing names the masters that are not reached, each as NAME (HOST:PORT); none if an election is
 	// simply under way.
 	Missing []string
+	// Cause is why a leader that is known does not answer; nil if none is known.
+	Cause error
 	// RetryAfter is rounded up to seconds; at least one is said.
 	RetryAfter time.Duration
 }
 
+func (e *NoLeaderError) Unwrap() error { return e.Cause }
+
 func (e *NoLeaderError) Error() string {
+	if e.Cause != nil {
+		return "the leading master does not answer: " + e.Cause.Error()
+	}
 	if len(e.Missing) == 0 {
 		return "there is no leading master just now: try again in a moment"
 	}

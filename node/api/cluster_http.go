@@ -134,7 +134,7 @@ func unreached(err error) error {
 	if _, ok := errors.AsType[*NoLeaderError](err); ok {
 		return err
 	}
-	return fmt.Errorf("%w (the leader was not reached: %w)", &NoLeaderError{}, err)
+	return &NoLeaderError{Cause: err}
 }
 
 // fail answers with err.
@@ -219,7 +219,7 @@ func (c *cluster) leaderStatus(ctx context.Context) (*ClusterStatus, error) {
 // change carries out a verb for the node that the path names.
 func (c *cluster) change(verb string) http.HandlerFunc {
 	serve := c.leading(func(w http.ResponseWriter, r *http.Request) {
-		id, err := c.changeNode(r, verb)
+		id, err := c.changeNode(w, r, verb)
 		if err != nil {
 			c.fail(w, r, err)
 			return
@@ -235,16 +235,16 @@ func (c *cluster) change(verb string) http.HandlerFunc {
 	}
 }
 
-func (c *cluster) changeNode(r *http.Request, verb string) (id string, err error) {
+func (c *cluster) changeNode(w http.ResponseWriter, r *http.Request, verb string) (id string, err error) {
 	var body DrainRequest
 	if verb == NodeDrain {
-		if err := decodeRequest(r, &body); err != nil {
+		if err := decodeRequest(w, r, &body); err != nil {
 			return "", err
 		}
 		if err := checkGrace(body.MaxGraceSeconds); err != nil {
 			return "", err
 		}
-	} else if err := decodeRequest(r, &struct{}{}); err != nil {
+	} else if err := decodeRequest(w, r, &struct{}{}); err != nil {
 		return "", err
 	}
 	s, err := c.Cluster.Status(r.Context())
@@ -267,7 +267,7 @@ func (c *cluster) changeNode(r *http.Request, verb string) (id string, err error
 
 func (c *cluster) serveToken(w http.ResponseWriter, r *http.Request) {
 	var body TokenRequest
-	err := decodeRequest(r, &body)
+	err := decodeRequest(w, r, &body)
 	if err == nil {
 		if body.Role == "" {
 			body.Role = TokenAny
@@ -311,7 +311,7 @@ func checkGrace(seconds *int64) error {
 }
 
 func (c *cluster) serveRotate(w http.ResponseWriter, r *http.Request) {
-	err := decodeRequest(r, &struct{}{})
+	err := decodeRequest(w, r, &struct{}{})
 	if err == nil {
 		err = c.Cluster.RotateAuthority(r.Context())
 	}
@@ -325,7 +325,7 @@ func (c *cluster) serveRotate(w http.ResponseWriter, r *http.Request) {
 
 func (c *cluster) serveSettings(w http.ResponseWriter, r *http.Request) {
 	var body SettingsRequest
-	err := decodeRequest(r, &body)
+	err := decodeRequest(w, r, &body)
 	if err == nil {
 		err = c.changeSettings(r.Context(), body)
 	}
@@ -353,7 +353,7 @@ func (c *cluster) changeSettings(ctx context.Context, s SettingsRequest) error {
 // serveLeave is for the node that is asked, whoever leads.
 func (c *cluster) serveLeave(w http.ResponseWriter, r *http.Request) {
 	var body LeaveRequest
-	err := decodeRequest(r, &body)
+	err := decodeRequest(w, r, &body)
 	if err == nil {
 		err = checkGrace(body.MaxGraceSeconds)
 	}

@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"time"
 )
 
 // maxRequestBytes limits the body of a request to the cluster's API.
@@ -18,7 +19,7 @@ const maxRequestBytes = 64 << 10
 // decodeRequest reads the JSON object of r's body into the struct that v points to. An empty body is an
 // empty object. A member that v does not have is refused, so that a misspelt wish is not taken for none.
 // Every error is an *InputError.
-func decodeRequest(r *http.Request, v any) error {
+func decodeRequest(w http.ResponseWriter, r *http.Request, v any) error {
 	body, err := io.ReadAll(io.LimitReader(r.Body, maxRequestBytes+1))
 	switch {
 	case err != nil:
@@ -26,6 +27,8 @@ func decodeRequest(r *http.Request, v any) error {
 	case len(body) > maxRequestBytes:
 		return &InputError{fmt.Sprintf("body: is longer than %d KiB", maxRequestBytes>>10)}
 	}
+	// The body is complete. What it asks for may take longer than a body may: a drain takes minutes.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	if body = bytes.TrimSpace(body); len(body) == 0 {
 		return nil
 	}
@@ -41,7 +44,7 @@ func decodeRequest(r *http.Request, v any) error {
 	}
 	if err := json.Unmarshal(body, v); err != nil {
 		if wrong, ok := errors.AsType[*json.UnmarshalTypeError](err); ok && wrong.Field != "" {
-			return &InputError{fmt.Sprintf("%s: a JSON %s is not a %s", wrong.Field, wrong.Value, wrong.Type)}
+			return &InputError{fmt.Sprintf("%s: is a JSON %s, want %s", wrong.Field, wrong.Value, wanted(wrong.Type))}
 		}
 		return &InputError{"body: " + err.Error()}
 	}
@@ -62,6 +65,17 @@ func unknownMember(members map[string]json.RawMessage, known []string) error {
 		return &InputError{text + "; there are none here"}
 	}
 	return &InputError{text + "; known are " + strings.Join(known, ", ")}
+}
+
+// wanted names a type of a field to people.
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	}
+	return "a text"
 }
 
 // memberNames are the names that JSON has for the fields of the struct that v points to.

@@ -191,12 +191,14 @@ func newTestCluster() *testCluster {
 	}
 }
 
-func (c *testCluster) master() http.Handler {
-	return NewMaster(MasterOptions{
+func (c *testCluster) master() http.Handler { return NewMaster(c.masterOptions()) }
+
+func (c *testCluster) masterOptions() MasterOptions {
+	return MasterOptions{
 		Leader: &c.leader, State: &c.state, Scheduler: &c.scheduler, Operator: &c.operator, Files: c.files,
 		Metrics: func(context.Context) map[string]float64 { return c.metrics },
 		Flags:   func() map[string]string { return c.flags }, Build: testBuild, Logger: quiet,
-	})
+	}
 }
 
 func (c *testCluster) agent() http.Handler {

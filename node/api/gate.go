@@ -30,6 +30,16 @@ func NewGate(h http.Handler, log *slog.Logger) *Gate {
 	}}
 }
 
+// ConnContext has the context of each connection's requests made by fn. It is called before Serve.
+func (g *Gate) ConnContext(fn func(context.Context, net.Conn) context.Context) {
+	g.http.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if p, ok := c.(*patientConn); ok {
+			c = p.Conn
+		}
+		return fn(ctx, c)
+	}
+}
+
 // Serve accepts connections until Shutdown or Close, and then returns nil.
 func (g *Gate) Serve(l net.Listener) error {
 	if err := g.http.Serve(patientListener{l}); err != http.ErrServerClosed {
