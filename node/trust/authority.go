@@ -21,6 +21,8 @@ const (
 	// Backdate is how long before it was signed a certificate begins: clocks that are behind by less
 	// do no harm.
 	Backdate = time.Hour
+	// authorityBackdate is more, so that it begins before all that it signs, by whichever master's clock.
+	authorityBackdate = 24 * time.Hour
 )
 
 // Authority is a certificate authority of a cluster, with its key (CLU-20). Safe for concurrent use.
@@ -40,7 +42,7 @@ func NewAuthority(clusterID string, now time.Time) (*Authority, error) {
 	}
 	template := &x509.Certificate{
 		Subject:               pkix.Name{Organization: []string{clusterID}, CommonName: "clusterd authority"},
-		NotBefore:             now.Add(-Backdate).UTC().Truncate(time.Second),
+		NotBefore:             now.Add(-authorityBackdate).UTC().Truncate(time.Second),
 		NotAfter:              now.Add(AuthorityLifetime).UTC().Truncate(time.Second),
 		KeyUsage:              x509.KeyUsageCertSign,
 		BasicConstraintsValid: true,

@@ -116,8 +116,9 @@ func (c *Credentials) change(next func(old *standing) (*standing, error)) error 
 	return nil
 }
 
-func newStanding(key crypto.Signer, chainDER, authoritiesDER [][]byte) (*standing, error) {
-	if key == nil {
+// ownCertificate is the first of a node's chain, if it belongs to the node's key.
+func ownCertificate(key crypto.Signer, chainDER [][]byte) (*x509.Certificate, error) {
+	if k, sealed := key.(Key); key == nil || sealed && k.signer == nil {
 		return nil, errors.New("key of the node: there is none")
 	}
 	if len(chainDER) == 0 {
@@ -127,14 +128,22 @@ func newStanding(key crypto.Signer, chainDER, authoritiesDER [][]byte) (*standin
 	if err != nil {
 		return nil, fmt.Errorf("certificate of the node: %w", err)
 	}
+	if !samePublic(cert.PublicKey, key.Public()) {
+		return nil, errors.New("certificate of the node: it does not belong to the node's key")
+	}
+	return cert, nil
+}
+
+func newStanding(key crypto.Signer, chainDER, authoritiesDER [][]byte) (*standing, error) {
+	cert, err := ownCertificate(key, chainDER)
+	if err != nil {
+		return nil, err
+	}
 	authorities, roots, err := parseAuthorities(authoritiesDER)
 	if err != nil {
 		return nil, err
 	}
-	if !samePublic(cert.PublicKey, key.Public()) {
-		return nil, errors.New("certificate of the node: it does not belong to the node's key")
-	}
-	id, issuer, err := verify(cert, roots, x509.ExtKeyUsageAny, cert.NotBefore)
+	id, issuer, err := verify(cert, roots, x509.ExtKeyUsageAny, cert.NotAfter)
 	if err != nil {
 		return nil, fmt.Errorf("certificate of the node: %w", err)
 	}

@@ -31,7 +31,7 @@
 //
 // # Life of a certificate
 //
-// The owner of a [Credentials] renews at [Credentials.RenewAt], by two thirds of the lifetime (CLU-21).
+// The owner of a [Credentials] renews at [Credentials.RenewAt], two thirds into the lifetime (CLU-21).
 // The authority itself is replaced in three steps, each when all nodes have done the one before:
 // trust old and new; make the new one issue, upon which RenewAt is due at every node; trust the new
 // one alone. [Credentials.Refuse] shuts removed nodes out of new connections at once; the owner of

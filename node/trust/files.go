@@ -113,9 +113,13 @@ func (f *Files) parse(contents map[string][]byte) (*Stored, error) {
 	return s, nil
 }
 
-// Save writes key and certificates durably, as a whole or not at all.
+// Save writes key and certificates durably, as a whole or not at all. They are what NewCredentials
+// takes, or what Credentials tells of itself.
 func (f *Files) Save(key crypto.Signer, chainDER, authoritiesDER [][]byte) error {
-	if _, err := newStanding(key, chainDER, authoritiesDER); err != nil {
+	if _, err := ownCertificate(key, chainDER); err != nil {
+		return err
+	}
+	if _, _, err := parseAuthorities(authoritiesDER); err != nil {
 		return err
 	}
 	keyDER, err := MarshalKey(key)

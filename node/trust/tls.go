@@ -3,6 +3,7 @@ package trust
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -137,25 +138,25 @@ func JoinDial(fingerprint string) *tls.Config {
 // fingerprint. A token that lets masters in should be sent to nobody but a master.
 func JoinPeer(state tls.ConnectionState, fingerprint string) (Identity, error) {
 	if !state.HandshakeComplete {
-		return Identity{}, fmt.Errorf("other side not trusted: the handshake is not complete")
+		return Identity{}, errors.New("other side not trusted: the handshake is not complete")
 	}
 	return joinPeer(state, fingerprint)
 }
 
 func joinPeer(state tls.ConnectionState, fingerprint string) (Identity, error) {
 	if len(state.PeerCertificates) == 0 {
-		return Identity{}, fmt.Errorf("other side not trusted: it has shown no certificate")
+		return Identity{}, errors.New("other side not trusted: it has shown no certificate")
 	}
 	cert, chain := state.PeerCertificates[0], state.PeerCertificates[1:]
 	i := slices.IndexFunc(chain, func(a *x509.Certificate) bool { return Fingerprint(a.Raw) == fingerprint })
 	if i < 0 {
 		return Identity{}, fmt.Errorf("other side not trusted: %w than that in the token: it is another cluster, or the token is older than the cluster's present authority, or somebody is in between", ErrOtherAuthority)
 	}
-	authorities, roots, err := parseAuthorities([][]byte{chain[i].Raw})
+	_, roots, err := parseAuthorities([][]byte{chain[i].Raw})
 	if err != nil {
 		return Identity{}, fmt.Errorf("other side not trusted: %w", err)
 	}
-	id, _, err := verify(cert, roots, x509.ExtKeyUsageServerAuth, authorities[0].NotBefore)
+	id, _, err := verify(cert, roots, x509.ExtKeyUsageServerAuth, cert.NotAfter)
 	if err != nil {
 		return Identity{}, fmt.Errorf("other side not trusted: %w", err)
 	}

@@ -9,8 +9,9 @@ import (
 )
 
 // verify finds the authority that has signed a node's certificate, and reads its identity. at is
-// moved into the certificate's own time: whether that is now is for the caller to decide. There are
-// no intermediate certificates, so that none of a node can act as one.
+// moved into the certificate's own time: whether that is now is for the caller to decide. (At its end
+// the authority is valid in any case: see Sign.) There are no intermediate certificates, so that none
+// of a node can act as one.
 func verify(cert *x509.Certificate, roots *x509.CertPool, usage x509.ExtKeyUsage, at time.Time) (Identity, *x509.Certificate, error) {
 	if at.Before(cert.NotBefore) {
 		at = cert.NotBefore
