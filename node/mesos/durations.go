@@ -2,8 +2,12 @@ package mesos
 
 import (
 	"math"
+	"reflect"
 	"strconv"
+	"strings"
 	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
 )
 
 // Mesos writes days and weeks too, and spells its units out: "90secs", "2weeks".
@@ -84,3 +88,21 @@ func ParseDuration(text string) (time.Duration, error) {
 }
 
 func isDurationDigit(c byte) bool { return '0' <= c && c <= '9' || c == '.' || c == '-' }
+
+// durationName is the one message that JSON may also give as a string (OPR-57).
+const durationName = "google.protobuf.Duration"
+
+// durationFromString sets a google.protobuf.Duration from the text that its JSON form has elsewhere
+// ("1.5s"), or from a duration as Mesos writes it ("10mins"). The original takes only an object.
+func durationFromString(f *fieldCodec, v reflect.Value, text string) error {
+	d, err := ParseDuration(text)
+	if seconds, ok := strings.CutSuffix(text, "s"); err != nil && ok {
+		d, err = ParseDuration(seconds + "secs")
+	}
+	if err != nil {
+		return &ConvertError{"Failed to parse '" + text + "' as a duration such as '600s' or '10mins' for field '" + f.name + "': " + err.Error()}
+	}
+	set := f.place(v).Addr().Interface().(*durationpb.Duration)
+	set.Seconds, set.Nanos = int64(d/time.Second), int32(d%time.Second)
+	return nil
+}

@@ -201,6 +201,9 @@ func (d *decoder) fromString(f *fieldCodec, v reflect.Value, text string) error 
 	}
 	switch f.kind {
 	case protoreflect.MessageKind:
+		if f.message.name == durationName {
+			return durationFromString(f, v, text)
+		}
 		return unexpected("string", f)
 	case protoreflect.StringKind:
 		f.place(v).SetString(text)

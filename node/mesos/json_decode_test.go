@@ -57,6 +57,8 @@ func TestUnmarshalJSON(t *testing.T) {
 		{"bytes with a character too many", &v1.TaskStatus{}, `{"task_id":{"value":"t"},"state":"TASK_LOST","data":"YWJjZ"}`, `{"task_id":{"value":"t"},"state":"TASK_LOST","data":"YWJj"}`},
 		{"empty bytes", &v1.TaskStatus{}, `{"task_id":{"value":"t"},"state":"TASK_LOST","data":""}`, `{"task_id":{"value":"t"},"state":"TASK_LOST","data":""}`},
 		{"bytes that are not UTF-8", &v1.Label{}, "{\"key\":\"a\xffb\"}", `{"key":"a` + "\uFFFD" + `b"}`},
+		{"google.protobuf.Duration of Mesos", &v1master.Call_DrainAgent{}, `{"agent_id":{"value":"a"},"max_grace_period":"10mins"}`, `{"agent_id":{"value":"a"},"max_grace_period":{"seconds":600},"mark_gone":false}`}, // OPR-57
+		{"google.protobuf.Duration of proto3", &v1master.Call_DrainAgent{}, `{"agent_id":{"value":"a"},"max_grace_period":"-1.5s"}`, `{"agent_id":{"value":"a"},"max_grace_period":{"seconds":-1,"nanos":-500000000},"mark_gone":false}`},
 		{"google.protobuf.Duration", &v1master.Call_DrainAgent{}, `{"agent_id":{"value":"a"},"max_grace_period":{"seconds":"5","nanos":0}}`, `{"agent_id":{"value":"a"},"max_grace_period":{"seconds":5},"mark_gone":false}`},
 		{"map", &v1.OfferFilters{}, `{"min_allocatable_resources":{"quantities":{"quantities":{"mem":{"value":32},"cpus":{"value":1},"gpus":null}}}}`, `{"min_allocatable_resources":{"quantities":[{"quantities":{"cpus":{"value":1.0},"mem":{"value":32.0}}}]}}`},
 		{"map of strings", &v1.Volume_Source_CSIVolume_StaticProvisioning{}, `{"volume_id":"v","volume_capability":{"mount":{},"access_mode":{"mode":"SINGLE_NODE_WRITER"}},"volume_context":{"b":"2","a":"1"}}`, `{"volume_id":"v","volume_capability":{"mount":{},"access_mode":{"mode":"SINGLE_NODE_WRITER"}},"volume_context":{"a":"1","b":"2"}}`},
@@ -118,6 +120,8 @@ func TestUnmarshalJSONRefusals(t *testing.T) {
 		{&v1.TaskStatus{}, `{"task_id":"t","state":"TASK_LOST"}`, "Not expecting a JSON string for field 'task_id'"},
 		{&v1.TaskStatus{}, `{"task_id":{"value":"t"},"state":"TASK_LOST","uuid":"ab-_"}`, "Failed to base64 decode bytes field 'uuid': Invalid character '-'"},
 		{&v1.TaskStatus{}, `{"task_id":{"value":"t"},"state":"TASK_LOST","uuid":{"value":"AAAA"}}`, "Not expecting a JSON object for field 'uuid'"},
+		{&v1master.Call_DrainAgent{}, `{"agent_id":{"value":"a"},"max_grace_period":"5"}`, "Failed to parse '5' as a duration such as '600s' or '10mins' for field 'max_grace_period': Invalid duration '5'"},
+		{&v1master.Call_DrainAgent{}, `{"agent_id":{"value":"a"},"max_grace_period":["5s"]}`, "Not expecting a JSON array for field 'max_grace_period'"},
 		{&v1.OfferFilters_ResourceQuantities{}, `{"quantities":"x"}`, "Not expecting a JSON string for field 'quantities'"},
 		{&v1.OfferFilters_ResourceQuantities{}, `{"quantities":7}`, "Not expecting a JSON number for field 'quantities'"},
 		{&v1.OfferFilters_ResourceQuantities{}, `{"quantities":true}`, "Not expecting a JSON boolean for field 'quantities'"},
