@@ -124,8 +124,34 @@ func (e *fakeExecutors) Subscribe(_ context.Context, call *v1executor.Call) (Ans
 }
 
 type fakeOperator struct {
-	torn   []mesos.FrameworkID
-	killed []string
+	torn    []mesos.FrameworkID
+	killed  []string
+	changed []string // agents
+}
+
+// DrainAgent and the other two know one agent.
+func (o *fakeOperator) DrainAgent(_ context.Context, _ string, agent mesos.AgentID, config *v1.DrainConfig) (Answer, error) {
+	grace := "none"
+	if config.GetMaxGracePeriod() != nil {
+		grace = time.Duration(config.GetMaxGracePeriod().GetNanoseconds()).String()
+	}
+	return o.change(agent, "Unknown agent", fmt.Sprint("drain ", grace, " ", config.GetMarkGone()))
+}
+
+func (o *fakeOperator) DeactivateAgent(_ context.Context, _ string, agent mesos.AgentID) (Answer, error) {
+	return o.change(agent, "Unknown agent", "deactivate")
+}
+
+func (o *fakeOperator) ReactivateAgent(_ context.Context, _ string, agent mesos.AgentID) (Answer, error) {
+	return o.change(agent, "Agent is not deactivated", "reactivate")
+}
+
+func (o *fakeOperator) change(agent mesos.AgentID, unknown, what string) (Answer, error) {
+	if agent != testMaster+"-S0" {
+		return badRequest(unknown), nil
+	}
+	o.changed = append(o.changed, what)
+	return Answer{Status: http.StatusOK}, nil
 }
 
 func (o *fakeOperator) Kill(_ context.Context, _ string, framework mesos.FrameworkID, task mesos.TaskID, grace time.Duration) (Answer, error) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"clusterd/node/mesos"
+	v1 "clusterd/node/mesos/v1"
 )
 
 // MasterOptions are the parts of a node that NewMaster speaks for. All but Cluster and Dashboard are needed.
@@ -35,6 +36,12 @@ type Operator interface {
 	// Kill ends one task of any framework. grace overrides the task's own grace period unless it is
 	// negative. It answers 2xx, 404 for a task that is unknown, or another 4xx with a text.
 	Kill(ctx context.Context, principal string, framework mesos.FrameworkID, task mesos.TaskID, grace time.Duration) (Answer, error)
+	// DrainAgent answers 200 when the drain has begun, 400 or 409 with a text (OPR-57, OPR-58). The caller
+	// does not change config afterwards.
+	DrainAgent(ctx context.Context, principal string, agent mesos.AgentID, config *v1.DrainConfig) (Answer, error)
+	// DeactivateAgent and ReactivateAgent answer 200, or 400 or 409 with a text (OPR-59).
+	DeactivateAgent(ctx context.Context, principal string, agent mesos.AgentID) (Answer, error)
+	ReactivateAgent(ctx context.Context, principal string, agent mesos.AgentID) (Answer, error)
 }
 
 // NewMaster returns the public API of a master.

@@ -33,6 +33,8 @@ func (m *master) call(w http.ResponseWriter, r *http.Request) {
 	switch call.GetType() {
 	case v1master.Call_TEARDOWN:
 		m.tearDown(w, r, mesos.FrameworkID(call.GetTeardown().GetFrameworkId().GetValue()))
+	case v1master.Call_DRAIN_AGENT, v1master.Call_DEACTIVATE_AGENT, v1master.Call_REACTIVATE_AGENT:
+		m.changeAgent(w, r, call)
 	case v1master.Call_LIST_FILES, v1master.Call_READ_FILE:
 		m.callFiles(w, r, mediaType, call)
 	case v1master.Call_GET_HEALTH, v1master.Call_GET_FLAGS, v1master.Call_GET_VERSION, v1master.Call_GET_METRICS:
@@ -45,7 +47,8 @@ func (m *master) call(w http.ResponseWriter, r *http.Request) {
 // implements tells whether this version has a call; OPR-26: UNKNOWN is none.
 func (m *master) implements(callType v1master.Call_Type) bool {
 	switch callType {
-	case v1master.Call_TEARDOWN, v1master.Call_LIST_FILES, v1master.Call_READ_FILE, v1master.Call_GET_HEALTH,
+	case v1master.Call_TEARDOWN, v1master.Call_DRAIN_AGENT, v1master.Call_DEACTIVATE_AGENT, v1master.Call_REACTIVATE_AGENT,
+		v1master.Call_LIST_FILES, v1master.Call_READ_FILE, v1master.Call_GET_HEALTH,
 		v1master.Call_GET_FLAGS, v1master.Call_GET_VERSION, v1master.Call_GET_METRICS:
 		return true
 	}

@@ -33,6 +33,13 @@ type Config struct {
 	// AgentReregisterTimeout is how long a disconnected agent, or one known from the registry, has to
 	// come back (--agent_reregister_timeout).
 	AgentReregisterTimeout time.Duration
+	// AgentRemovalRate limits how fast agents are marked unreachable; the zero value is no limit
+	// (--agent_removal_rate_limit).
+	AgentRemovalRate RemovalRate
+	// RecoveryAgentRemovalLimit is the largest share of the agents known at the election, 0 to 1, that
+	// may be marked unreachable for not coming back (--recovery_agent_removal_limit). If more are
+	// absent, none is marked.
+	RecoveryAgentRemovalLimit float64
 	// HeartbeatInterval is the time between two HEARTBEAT events, 15 s in Mesos.
 	HeartbeatInterval time.Duration
 
@@ -66,6 +73,7 @@ func DefaultConfig() Config {
 		AgentPingTimeout:                15 * time.Second,
 		MaxAgentPingTimeouts:            5,
 		AgentReregisterTimeout:          10 * time.Minute,
+		RecoveryAgentRemovalLimit:       1,
 		HeartbeatInterval:               15 * time.Second,
 		RootSubmissions:                 true,
 		MinAllocatable:                  []alloc.Quantities{{"cpus": 10}, {"mem": 32_000}},

@@ -1,6 +1,7 @@
 package master
 
 import (
+	"clusterd/node/mesos"
 	"clusterd/node/mesos/v1scheduler"
 	"clusterd/node/mesos/wire"
 	"clusterd/raft/registry"
@@ -52,6 +53,14 @@ type Answer struct {
 	View    *View
 }
 
+// Log is an observation that an operator may want to see; the core itself does not log.
+type Log struct {
+	Warn    bool
+	Message string
+	// Agent is empty where it does not apply.
+	Agent mesos.AgentID
+}
+
 func (Respond) effect()     {}
 func (OpenStream) effect()  {}
 func (Send) effect()        {}
@@ -60,3 +69,4 @@ func (SendAgent) effect()   {}
 func (CloseAgent) effect()  {}
 func (Propose) effect()     {}
 func (Answer) effect()      {}
+func (Log) effect()         {}

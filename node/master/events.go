@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"clusterd/node/mesos"
+	v1 "clusterd/node/mesos/v1"
 	"clusterd/node/mesos/v1scheduler"
 	"clusterd/node/mesos/wire"
 	"clusterd/raft/registry"
@@ -15,7 +16,8 @@ type (
 	RequestID uint64
 	// StreamID names one event stream to a scheduler.
 	StreamID uint64
-	// ConnID names one connection opened by an agent.
+	// ConnID names one connection opened by an agent. Later ones have higher numbers: of two
+	// connections of one agent the one with the lower number is dead.
 	ConnID uint64
 )
 
@@ -77,6 +79,27 @@ type KillTask struct {
 	Grace time.Duration
 }
 
+// DrainAgent is the operator's wish to empty an agent, answered by Respond: 200 when the registry has
+// it, 400 for an agent that is unknown or cannot drain, 409 for one that goes meanwhile (OPR-57, OPR-58).
+type DrainAgent struct {
+	Request RequestID
+	Agent   mesos.AgentID
+	// Config must not be changed by the caller afterwards. A negative max_grace_period counts as 0.
+	Config *v1.DrainConfig
+}
+
+// DeactivateAgent ends offers of an agent and leaves its tasks alone, answered by Respond (OPR-59).
+type DeactivateAgent struct {
+	Request RequestID
+	Agent   mesos.AgentID
+}
+
+// ReactivateAgent undoes DeactivateAgent, and DrainAgent when it is done, answered by Respond (OPR-59).
+type ReactivateAgent struct {
+	Request RequestID
+	Agent   mesos.AgentID
+}
+
 // Query is answered by Answer in the same step.
 type Query struct{ Request RequestID }
 
@@ -90,5 +113,8 @@ func (AgentDisconnected) event() {}
 func (Committed) event()         {}
 func (TeardownFramework) event() {}
 func (KillTask) event()          {}
+func (DrainAgent) event()        {}
+func (DeactivateAgent) event()   {}
+func (ReactivateAgent) event()   {}
 func (Query) event()             {}
 func (Tick) event()              {}

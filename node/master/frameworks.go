@@ -45,6 +45,10 @@ type framework struct {
 	offers      ordered[mesos.OfferID, *offer]
 
 	used, offered holdings
+	// reconciliations are RECONCILE calls that are being answered, the oldest first; queued says that
+	// the framework waits for its next turn.
+	reconciliations []*reconciliation
+	queued          bool
 	// states counts the tasks that have not ended, by state.
 	states map[v1.TaskState]int
 
@@ -215,6 +219,7 @@ func (m *Master) streamClosed(s StreamID) {
 func (m *Master) detach(f *framework) {
 	delete(m.streams, f.stream)
 	f.stream, f.streamUUID = 0, ""
+	f.reconciliations = nil // nobody waits for the answers
 	m.timers.stop(f.heartbeat)
 	f.heartbeat = nil
 	m.changed(f, nil)
@@ -311,14 +316,14 @@ func (m *Master) remove(f *framework, cause string, answer func(ok bool)) {
 		case err == nil:
 			m.removeNow(f)
 		case !f.connected():
-			m.startFailover(f, m.now.Add(removeAgain))
+			m.startFailover(f, m.now.Add(proposeAgain))
 		}
 		m.releaseFramework(f.id)
 	})
 }
 
-// removeAgain is when the removal of an absent framework is tried again if it was not committed.
-const removeAgain = 10 * time.Second
+// proposeAgain is when an operation of the master's own that was not committed is tried again.
+const proposeAgain = 10 * time.Second
 
 // removeFramework is a removal that waits for another operation on the framework. It is an event
 // only of the queue of held ones.

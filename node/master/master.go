@@ -34,11 +34,17 @@ type Master struct {
 	// Framework ids with a registry operation in flight, and the events held back for it.
 	busyFrameworks map[mesos.FrameworkID][]Event
 
-	agents     ordered[mesos.AgentID, *agent]
-	away       ordered[mesos.AgentID, *agent]          // those of agents that are disconnected
-	recovered  ordered[mesos.AgentID, *recoveredAgent] // in the registry, not yet back
-	conns      map[ConnID]*conn
-	busyAgents map[mesos.AgentID][]FromAgent
+	agents    ordered[mesos.AgentID, *agent]
+	away      ordered[mesos.AgentID, *agent]          // those of agents that are disconnected
+	recovered ordered[mesos.AgentID, *recoveredAgent] // in the registry, not yet back
+	conns     map[ConnID]*conn
+	// Agents with an operation in flight that admits or ends them.
+	busyAgents map[mesos.AgentID]*busyAgent
+	absence    absence
+	removals   removals
+	emptied    []*agent // of this step: agents to be drained that may have nothing left
+
+	reconciling reconciling
 
 	offers ordered[mesos.OfferID, *offer]
 
@@ -81,7 +87,7 @@ func New(cfg Config, now time.Time) *Master {
 		pending:        make(map[StreamID]*subscription),
 		busyFrameworks: make(map[mesos.FrameworkID][]Event),
 		conns:          make(map[ConnID]*conn),
-		busyAgents:     make(map[mesos.AgentID][]FromAgent),
+		busyAgents:     make(map[mesos.AgentID]*busyAgent),
 		counters:       newCounters(),
 	}
 	m.recoverAgents()
@@ -98,6 +104,7 @@ func (m *Master) Step(now time.Time, ev Event) []Effect {
 	m.out = nil
 	m.apply(ev)
 	m.fireTimers()
+	m.settleDrains()
 	m.allocate()
 	out := m.out
 	m.out = nil
@@ -131,6 +138,12 @@ func (m *Master) apply(ev Event) {
 		m.teardownByOperator(ev)
 	case KillTask:
 		m.killByOperator(ev)
+	case DrainAgent:
+		m.drain(ev)
+	case DeactivateAgent:
+		m.deactivateByOperator(ev)
+	case ReactivateAgent:
+		m.reactivate(ev)
 	case Query:
 		m.emit(Answer{Request: ev.Request, View: m.view()})
 	case Tick:

@@ -158,6 +158,8 @@ func (m *Master) agentMetrics(out map[string]float64) {
 	out["master/slaves_disconnected"] = float64(m.agents.len() - connected)
 	out["master/slaves_active"] = float64(active)
 	out["master/slaves_inactive"] = float64(m.agents.len() - active)
+	out["master/slaves_recovering"] = float64(m.recovered.len())
+	out["master/slaves_recovering_overdue"] = float64(m.absence.overdue) // ours
 	out["master/slaves_unreachable"] = float64(m.registry.Counts().Unreachable)
 }
 

@@ -8,25 +8,6 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// reconcile is the RECONCILE call: of all tasks if none is named, else of the named ones (SCH-238 to
-// SCH-246).
-func (m *Master) reconcile(f *framework, tasks []*v1scheduler.Call_Reconcile_Task) {
-	if len(tasks) == 0 {
-		for t := range f.tasks.values() {
-			m.sendStatus(f, m.latestStatus(t, v1.TaskStatus_REASON_RECONCILIATION, latestTaskState))
-		}
-		return
-	}
-	for _, asked := range tasks {
-		id := mesos.TaskID(asked.GetTaskId().GetValue())
-		if t, ok := f.tasks.get(id); ok {
-			m.sendStatus(f, m.latestStatus(t, v1.TaskStatus_REASON_RECONCILIATION, latestTaskState))
-			continue
-		}
-		m.reconcileUnknown(f, id, asked.GetAgentId())
-	}
-}
-
 const latestTaskState = "Reconciliation: Latest task state"
 
 // latestStatus is the newest state of a task as the master tells it: without uuid, data and labels

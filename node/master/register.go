@@ -45,11 +45,13 @@ func (m *Master) register(ev FromAgent) {
 	case registered && (a.info.GetHostname() != reg.GetAgent().GetHostname() || moved(a.ip, reg.GetIp())),
 		recovered && r.info.GetHostname() != reg.GetAgent().GetHostname():
 		m.turnAway(c, "Agent "+string(id)+" attempted to re-register with a different IP / hostname") // SCH-272
+	case registered && ev.Conn < a.conn:
+		m.emit(CloseAgent{Conn: c.id}) // it was opened before the one that the agent has now
+		delete(m.conns, c.id)
 	case registered:
 		m.reconnect(a, c, ev, total)
 	case recovered:
-		m.timers.stop(r.away)
-		m.recovered.delete(id)
+		m.endAwaiting(id)
 		if !proto.Equal(r.info, reg.GetAgent()) {
 			m.propose(updateAgentOp(reg.GetAgent()), func(registry.Result, error) {})
 		}
@@ -89,7 +91,7 @@ func (m *Master) registerNew(c *conn, ev FromAgent, total alloc.Resources) {
 	info := proto.CloneOf(reg.GetAgent())
 	info.Id = id.Proto()
 	now := m.now.UnixNano()
-	m.busyAgents[id] = nil
+	m.busyAgents[id] = &busyAgent{}
 	m.propose(&registry.Op{Op: &registry.Op_AdmitAgent{
 		AdmitAgent: &registry.AdmitAgent{Agent: info, Time: &now},
 	}}, func(res registry.Result, err error) {
@@ -127,7 +129,7 @@ func (m *Master) replaceAddress(reg *wire.Register, by mesos.AgentID) {
 func (m *Master) admitAgain(c *conn, ev FromAgent, total alloc.Resources, op *registry.Op, unreachable bool) {
 	info := ev.Message.GetRegister().GetAgent()
 	id := mesos.AgentID(info.GetId().GetValue())
-	m.busyAgents[id] = nil
+	m.busyAgents[id] = &busyAgent{}
 	m.propose(op, func(res registry.Result, err error) {
 		_, open := m.conns[c.id]
 		switch {
@@ -135,7 +137,7 @@ func (m *Master) admitAgain(c *conn, ev FromAgent, total alloc.Resources, op *re
 			m.emit(CloseAgent{Conn: c.id})
 			delete(m.conns, c.id)
 		case !open:
-			m.awaitAgent(info)
+			m.awaitAgent(info, false)
 		default:
 			m.comeBack(c, ev, total, unreachable)
 		}
@@ -168,6 +170,7 @@ func (m *Master) reconnect(a *agent, c *conn, ev FromAgent, total alloc.Resource
 	m.timers.stop(a.away)
 	a.away = nil
 	m.away.delete(a.id)
+	m.spare(a.id)
 	if !proto.Equal(a.info, reg.GetAgent()) {
 		a.info = reg.GetAgent()
 		m.propose(updateAgentOp(a.info), func(registry.Result, error) {})
@@ -191,7 +194,8 @@ func (m *Master) newAgent(id mesos.AgentID, info *v1.AgentInfo, reg *wire.Regist
 	a.describe(reg, remote)
 	m.agents.put(id, a)
 	m.alloc.AddAgent(a.allocatorAgent(), nil)
-	m.changed(nil, a)
+	m.alloc.DeactivateAgent(id) // until it is connected, if it may be offered at all
+	m.readDrain(a)
 	return a
 }
 
@@ -209,9 +213,8 @@ func (a *agent) describe(reg *wire.Register, remote string) {
 func (m *Master) connect(a *agent, c *conn) {
 	c.agent = a
 	a.conn = c.id
-	m.tell(a, registeredMessage(m, a.id))
-	a.active = true
-	m.alloc.ActivateAgent(a.id)
+	m.tell(a, registeredMessage(m, a))
+	m.activateAgent(a)
 	m.startPings(a)
 	m.changed(nil, a)
 }
@@ -239,6 +242,7 @@ func (m *Master) restore(a *agent, reg *wire.Register, unreachable bool) {
 		m.tell(a, killTask(k))
 	}
 	a.kills = ordered[taskKey, *wire.KillTask]{}
+	m.maybeDrained(a)
 }
 
 // reportedFrameworks finds the frameworks of what an agent runs. Those that ended are shut down

@@ -213,6 +213,7 @@ func (m *Master) forget(t *task) {
 		t.agent.tasks.delete(taskKey{f.id, t.id})
 		t.agent.kills.delete(taskKey{f.id, t.id})
 		f.tasks.delete(t.id)
+		m.maybeDrained(t.agent)
 	} else {
 		f.unreachable.delete(t.id)
 	}

@@ -8,6 +8,7 @@ import (
 	v1 "clusterd/node/mesos/v1"
 	"clusterd/node/mesos/v1master"
 	"clusterd/node/mesos/v1scheduler"
+	"clusterd/raft/registry"
 )
 
 // View is the state of a master at one moment, for operators. It may be read from any goroutine;
@@ -26,6 +27,11 @@ type View struct {
 	Removed []RemovedFramework
 	// Unreachable are the agents that are marked so, by id.
 	Unreachable []UnreachableAgent
+	// Drains are the agents that an operator has deactivated or drained, by id, also those that are away.
+	Drains []*registry.Drain
+	// Overdue is the number of agents that are awaited beyond their time because too many are absent
+	// (see Config.RecoveryAgentRemovalLimit).
+	Overdue int
 	// Suppressed are the suppressed roles of frameworks that have any, sorted.
 	Suppressed map[mesos.FrameworkID][]string
 	// Metrics are counters and gauges under their Mesos names.
@@ -66,6 +72,7 @@ type viewCache struct {
 	view          *View
 	removed       []RemovedFramework
 	unreachable   []UnreachableAgent
+	drains        []*registry.Drain
 	registryIndex uint64
 	registryRead  bool
 }
@@ -98,7 +105,8 @@ func (m *Master) view() *View {
 		Metrics:    m.metrics(),
 	}
 	m.readRegistry()
-	v.Removed, v.Unreachable = m.views.removed, m.views.unreachable
+	v.Removed, v.Unreachable, v.Drains = m.views.removed, m.views.unreachable, m.views.drains
+	v.Overdue = m.absence.overdue
 	count := 0
 	for f := range m.frameworks.values() {
 		count += f.tasks.len()
@@ -143,7 +151,7 @@ func (m *Master) readRegistry() {
 		return
 	}
 	m.views.registryRead, m.views.registryIndex = true, m.registry.Index()
-	m.views.removed, m.views.unreachable = nil, nil
+	m.views.removed, m.views.unreachable, m.views.drains = nil, nil, m.registry.Drains()
 	for _, r := range m.registry.RemovedFrameworks() {
 		m.views.removed = append(m.views.removed, RemovedFramework{
 			ID: mesos.FrameworkID(r.GetFrameworkId().GetValue()), At: unixTime(r.GetTime()), Cause: r.GetCause(),
@@ -201,7 +209,7 @@ func (m *Master) agentView(a *agent) *agentView {
 	if a.view != nil {
 		return a.view
 	}
-	active, deactivated, version, pid := a.active, false, a.version, a.pid()
+	active, deactivated, version, pid := a.active, a.drain != nil, a.version, a.pid()
 	a.view = &agentView{info: &v1master.Response_GetAgents_Agent{
 		AgentInfo:          a.info,
 		Active:             &active,
@@ -214,6 +222,9 @@ func (m *Master) agentView(a *agent) *agentView {
 		AllocatedResources: a.used.ProtoEndpoint(),
 		OfferedResources:   a.offered.ProtoEndpoint(),
 		Capabilities:       a.capabilities,
+		DrainInfo:          drainInfo(a.drain),
+
+		EstimatedDrainStartTime: drainStart(a.drain),
 	}}
 	a.view.count(a)
 	return a.view
