@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -41,11 +42,40 @@ func (p port) Send(messages []*raftpb.Message) {
 			continue
 		}
 		m = proto.Clone(m).(*raftpb.Message)
+		from := p.net.peers[p.from]
 		p.net.wg.Go(func() {
+			if m.GetType() == raftpb.MsgSnap {
+				delivered := carry(from, to, m) == nil
+				from.ReportSnapshot(m.GetTo(), delivered)
+				if !delivered {
+					return
+				}
+			}
 			// A peer that has ended receives nothing: the message is lost.
 			_ = to.Receive(context.Background(), m)
 		})
 	}
+}
+
+// carry copies the file that a MsgSnap is about.
+func carry(from, to *Peer, m *raftpb.Message) (err error) {
+	meta := m.GetSnapshot().GetMetadata()
+	r, err := from.OpenSnapshot(meta.GetIndex(), meta.GetTerm())
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	w, err := to.ReceiveSnapshot(r.File())
+	if err != nil {
+		return err
+	}
+	if _, err := r.Seek(w.Offset(), io.SeekStart); err != nil {
+		return errors.Join(err, w.Close())
+	}
+	if _, err := io.Copy(w, r); err != nil {
+		return errors.Join(err, w.Close())
+	}
+	return w.Commit()
 }
 
 func (n *network) isolate(id uint64, cut bool) {
@@ -353,11 +383,11 @@ func TestStrangeMessagesAreRefused(t *testing.T) {
 				t.Errorf("receive: %v", err)
 			}
 		}
-		damaged := &raftpb.Message{Type: raftpb.MsgSnap.Enum(), From: new(leader), Snapshot: &raftpb.Snapshot{
-			Data: []byte("not a snapshot"), Metadata: &raftpb.SnapshotMetadata{Index: new(uint64(1000)), Term: new(uint64(9))},
+		unseen := &raftpb.Message{Type: raftpb.MsgSnap.Enum(), From: new(leader), Snapshot: &raftpb.Snapshot{
+			Metadata: &raftpb.SnapshotMetadata{Index: new(uint64(1000)), Term: new(uint64(9))},
 		}}
-		if err := g.peers[g.others(leader)[0]].Receive(t.Context(), damaged); !errors.Is(err, ErrCorrupt) {
-			t.Errorf("receive of a damaged snapshot: %v", err)
+		if err := g.peers[g.others(leader)[0]].Receive(t.Context(), unseen); !errors.Is(err, ErrNoSnapshot) {
+			t.Errorf("receive of a snapshot that did not arrive: %v", err)
 		}
 		g.peers[leader].ReportUnreachable(99)
 		g.peers[leader].ReportSnapshot(99, false)

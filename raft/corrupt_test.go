@@ -241,7 +241,7 @@ func TestDamagedEntryWhileRunning(t *testing.T) {
 	if _, again := l.Term(1); again != err {
 		t.Errorf("term: %v, want %v", again, err)
 	}
-	if again := l.save(nil, nil, true); again != err {
+	if again := l.Save(nil, nil, true); again != err {
 		t.Errorf("save: %v, want %v", again, err)
 	}
 }

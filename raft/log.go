@@ -3,9 +3,11 @@ package raft
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -38,18 +40,22 @@ const (
 type log struct {
 	dir, path string
 	noSync    bool
+	files     *exchange     // the snapshots
+	ending    chan struct{} // closed to cut short the writing of a snapshot
+	endOnce   sync.Once
 	lock      *os.File
 	db        *bbolt.DB
-	state     logState          // as on disk
-	commit    uint64            // perhaps ahead of the disk
-	conf      *raftpb.ConfState // as of the snapshot
-	tail      []*raftpb.Entry   // the newest entries, up to state.lastIndex
-	tailSize  int               // bytes of them
-	tailLimit int               // at most
+	state     logState            // as on disk
+	commit    uint64              // perhaps ahead of the disk
+	conf      *raftpb.ConfState   // as of the snapshot
+	tail      []*raftpb.Entry     // the newest entries, up to state.lastIndex
+	tailSize  int                 // bytes of them
+	tailLimit int                 // at most
+	wrote     func(time.Duration) // gets how long each write took; may be nil
 	failed    error
 }
 
-var _ etcdraft.Storage = (*log)(nil)
+var _ Storage = (*log)(nil)
 
 // openLog opens the log in a directory, or begins a new one with these voters, and checks all of
 // it. It holds the directory's lock until close.
@@ -57,7 +63,11 @@ func openLog(cfg Config) (l *log, err error) {
 	if err := makeDir(cfg.Dir, cfg.NoSync); err != nil {
 		return nil, err
 	}
-	l = &log{dir: cfg.Dir, path: filepath.Join(cfg.Dir, logName), noSync: cfg.NoSync, conf: raftpb.EnsureConfState(nil), tailLimit: tailBytes}
+	l = &log{
+		dir: cfg.Dir, path: filepath.Join(cfg.Dir, logName), noSync: cfg.NoSync,
+		files: newExchange(cfg.Dir, cfg.NoSync), ending: make(chan struct{}),
+		conf: raftpb.EnsureConfState(nil), tailLimit: tailBytes,
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, l.close())
@@ -65,6 +75,9 @@ func openLog(cfg Config) (l *log, err error) {
 		}
 	}()
 	if err := l.acquire(); err != nil {
+		return l, err
+	}
+	if err := condemned(l.dir); err != nil {
 		return l, err
 	}
 	if err := l.begin(cfg); err != nil {
@@ -82,7 +95,16 @@ func openLog(cfg Config) (l *log, err error) {
 	if l.state.id != cfg.ID {
 		return l, fmt.Errorf("raft directory %s belongs to member %d, not %d", l.dir, l.state.id, cfg.ID)
 	}
-	return l, cleanDir(l.dir, l.state.snapIndex, l.state.snapTerm)
+	if l.state.snapIndex > 0 {
+		keep := func(meta *raftpb.SnapshotMetadata, _ io.Reader) error {
+			l.conf = meta.GetConfState()
+			return nil
+		}
+		if err := readSnapshot(snapshotPath(l.dir, l.state.snapIndex, l.state.snapTerm), l.state.snapIndex, l.state.snapTerm, keep); err != nil {
+			return l, err
+		}
+	}
+	return l, l.files.clean(l.state.snapIndex, l.state.snapTerm, true)
 }
 
 // acquire takes the directory's lock, which ends with the process at the latest.
@@ -237,8 +259,12 @@ func (l *log) load() (err error) {
 	})
 }
 
-// close frees the log and its lock.
+// cancel cuts short the writing of a snapshot. It may be called from any goroutine.
+func (l *log) cancel() { l.endOnce.Do(func() { close(l.ending) }) }
+
+// close frees the log and its lock. Nothing may be written any more.
 func (l *log) close() (err error) {
+	l.cancel()
 	defer guard("close", l.path, &err)()
 	if l.db != nil {
 		err = l.db.Close()
@@ -279,10 +305,9 @@ func (l *log) update(op string, next logState, fn func(*bbolt.Tx) error) (err er
 	return err
 }
 
-// save makes the outcome of one turn durable: term and vote, and entries that replace all from the
-// first of them on. If sync is false there is nothing that must outlive a crash, and nothing is
-// written.
-func (l *log) save(hard *raftpb.HardState, entries []*raftpb.Entry, sync bool) error {
+// Save writes term and vote, and entries, with one transaction: see [Storage]. If sync is false nothing
+// is written.
+func (l *log) Save(hard *raftpb.HardState, entries []*raftpb.Entry, sync bool) error {
 	next := l.state
 	if !etcdraft.IsEmptyHardState(hard) {
 		l.commit = hard.GetCommit()
@@ -297,6 +322,7 @@ func (l *log) save(hard *raftpb.HardState, entries []*raftpb.Entry, sync bool) e
 		last := entries[len(entries)-1]
 		next.lastIndex, next.lastTerm = last.GetIndex(), last.GetTerm()
 	}
+	begun := time.Now()
 	err := l.update("write", next, func(tx *bbolt.Tx) error {
 		if len(entries) == 0 {
 			return nil
@@ -309,16 +335,22 @@ func (l *log) save(hard *raftpb.HardState, entries []*raftpb.Entry, sync bool) e
 	if err != nil {
 		return err
 	}
+	if l.wrote != nil {
+		l.wrote(time.Since(begun))
+	}
 	for _, e := range entries {
 		l.remember(e)
 	}
 	return nil
 }
 
-// compact records that the state machine's snapshot at meta is durable, and drops all but keep
-// entries before it.
-func (l *log) compact(meta *raftpb.SnapshotMetadata, keep uint64) error {
+// Compact names the snapshot at meta in the log, cuts the log behind it, and removes the snapshot
+// before; or removes this one if a newer was installed meanwhile.
+func (l *log) Compact(meta *raftpb.SnapshotMetadata, keep uint64) error {
 	next := l.state
+	if meta.GetIndex() <= next.snapIndex {
+		return l.files.clean(next.snapIndex, next.snapTerm, false)
+	}
 	next.commit = l.commit
 	next.snapIndex, next.snapTerm = meta.GetIndex(), meta.GetTerm()
 	if start := next.snapIndex - min(keep, next.snapIndex); start > next.startIndex {
@@ -337,11 +369,19 @@ func (l *log) compact(meta *raftpb.SnapshotMetadata, keep uint64) error {
 	}
 	l.conf = meta.GetConfState()
 	l.forget()
-	return nil
+	return l.files.clean(next.snapIndex, next.snapTerm, false)
 }
 
-// install replaces the whole log by a durable snapshot that came from another peer.
-func (l *log) install(meta *raftpb.SnapshotMetadata, hard *raftpb.HardState) error {
+// Install replaces the whole log by a snapshot that was received.
+func (l *log) Install(meta *raftpb.SnapshotMetadata, hard *raftpb.HardState) error {
+	if l.failed != nil {
+		return l.failed
+	}
+	// If the log is not told of it, this name is one that the next start removes.
+	if err := l.files.adopt(meta); err != nil {
+		l.failed = err
+		return err
+	}
 	next := l.state
 	if !etcdraft.IsEmptyHardState(hard) {
 		l.commit = hard.GetCommit()
@@ -363,7 +403,30 @@ func (l *log) install(meta *raftpb.SnapshotMetadata, hard *raftpb.HardState) err
 		return err
 	}
 	l.conf, l.tail, l.tailSize = meta.GetConfState(), nil, 0
+	return l.files.clean(next.snapIndex, next.snapTerm, false)
+}
+
+// Condemn writes the file that keeps this member from starting again.
+func (l *log) Condemn(cause *DivergedError) error {
+	if err := condemn(l.dir, cause, l.noSync); err != nil {
+		l.failed = err
+		return err
+	}
 	return nil
+}
+
+// WriteSnapshot writes a snapshot beside the log. It may run while other methods are called.
+func (l *log) WriteSnapshot(meta *raftpb.SnapshotMetadata, body func(io.Writer) error) error {
+	return writeSnapshot(l.dir, meta, body, l.noSync, l.ending)
+}
+
+// ReadSnapshot reads a snapshot of this peer's own, or one that was received.
+func (l *log) ReadSnapshot(index, term uint64, restore func(io.Reader) error) error {
+	path := snapshotPath(l.dir, index, term)
+	if index != l.state.snapIndex {
+		path = receivedPath(l.dir, index, term)
+	}
+	return readSnapshot(path, index, term, func(_ *raftpb.SnapshotMetadata, body io.Reader) error { return restore(body) })
 }
 
 // remember puts an entry that is on disk at the end of the tail.
@@ -491,7 +554,7 @@ func (l *log) read(lo, hi, maxSize uint64) (found []*raftpb.Entry, err error) {
 	return found, err
 }
 
-// Snapshot returns the newest snapshot, whole, for a follower that needs entries from before the
+// Snapshot describes the newest snapshot, which a follower needs whose entries are from before the
 // log.
 func (l *log) Snapshot() (*raftpb.Snapshot, error) {
 	if l.failed != nil {
@@ -501,12 +564,7 @@ func (l *log) Snapshot() (*raftpb.Snapshot, error) {
 		// The log reaches back to its first entry: nobody needs a snapshot.
 		return nil, etcdraft.ErrSnapshotTemporarilyUnavailable
 	}
-	path := snapshotPath(l.dir, l.state.snapIndex, l.state.snapTerm)
-	meta := &raftpb.SnapshotMetadata{Index: new(l.state.snapIndex), Term: new(l.state.snapTerm), ConfState: l.conf}
-	data, err := os.ReadFile(path)
-	if err != nil {
-		l.failed = onDisk("read", path, err)
-		return nil, l.failed
-	}
-	return &raftpb.Snapshot{Data: data, Metadata: meta}, nil
+	return &raftpb.Snapshot{Metadata: &raftpb.SnapshotMetadata{
+		Index: new(l.state.snapIndex), Term: new(l.state.snapTerm), ConfState: l.conf,
+	}}, nil
 }

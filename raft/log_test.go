@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"os"
 	"slices"
 	"testing"
 
@@ -115,7 +116,7 @@ func (m *logModel) append() {
 		hard = &raftpb.HardState{Term: new(m.term), Vote: m.hard.Vote, Commit: m.hard.Commit}
 		m.hard, sync = hard, true
 	}
-	m.must(m.log.save(hard, entries, sync))
+	m.must(m.log.Save(hard, entries, sync))
 	m.must(m.model.Append(entries))
 }
 
@@ -130,7 +131,7 @@ func (m *logModel) compact() {
 	keep := m.r.Uint64N(10)
 	meta := &raftpb.SnapshotMetadata{Index: new(index), Term: new(term), ConfState: &raftpb.ConfState{Voters: []uint64{1, index}}}
 	m.must(writeSnapshot(m.cfg.Dir, raftpb.EnsureSnapshotMetadata(meta), nothing, true, nil))
-	m.must(m.log.compact(meta, keep))
+	m.must(m.log.Compact(meta, keep))
 	_, err = m.model.CreateSnapshot(index, meta.ConfState, nil)
 	m.must(err)
 	if first, _ := m.bounds(); index-min(keep, index) >= first {
@@ -145,13 +146,13 @@ func (m *logModel) install() {
 	meta := raftpb.EnsureSnapshotMetadata(&raftpb.SnapshotMetadata{Index: new(last + 5), Term: new(m.term), ConfState: &raftpb.ConfState{Voters: []uint64{2}}})
 	m.hard = &raftpb.HardState{Term: new(m.term), Vote: new(uint64(0)), Commit: new(last + 5)}
 	m.must(writeSnapshot(m.cfg.Dir, meta, nothing, true, nil))
-	m.must(m.log.install(meta, m.hard))
+	m.must(os.Rename(snapshotPath(m.cfg.Dir, meta.GetIndex(), meta.GetTerm()), receivedPath(m.cfg.Dir, meta.GetIndex(), meta.GetTerm())))
+	m.must(m.log.Install(meta, m.hard))
 	m.must(m.model.ApplySnapshot(&raftpb.Snapshot{Metadata: meta}))
 }
 
 // reopen closes the log and opens it again. The commit index may fall back to what was written last.
 func (m *logModel) reopen() {
-	conf := m.log.conf
 	m.must(m.log.close())
 	var err error
 	m.log, err = openLog(m.cfg)
@@ -162,7 +163,6 @@ func (m *logModel) reopen() {
 		m.t.Fatalf("hard state %v, want %v", hard, m.hard)
 	}
 	m.hard = hard
-	m.log.conf = conf // which start reads from the snapshot
 }
 
 // compare asks both the same questions.
@@ -234,7 +234,7 @@ func TestTailIsBounded(t *testing.T) {
 	l.tailLimit = 8000
 	for i := uint64(2); i < 40; i++ {
 		e := &raftpb.Entry{Index: new(i), Term: new(uint64(1)), Data: make([]byte, 1000)}
-		if err := l.save(nil, []*raftpb.Entry{e}, true); err != nil {
+		if err := l.Save(nil, []*raftpb.Entry{e}, true); err != nil {
 			t.Fatal(err)
 		}
 		size := 0
@@ -250,7 +250,7 @@ func TestTailIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	replaced := &raftpb.Entry{Index: new(uint64(37)), Term: new(uint64(2))}
-	if err := l.save(&raftpb.HardState{Term: new(uint64(2))}, []*raftpb.Entry{replaced}, true); err != nil {
+	if err := l.Save(&raftpb.HardState{Term: new(uint64(2))}, []*raftpb.Entry{replaced}, true); err != nil {
 		t.Fatal(err)
 	}
 	if len(old) != 4 || old[1].GetTerm() != 1 || old[3].GetIndex() != 39 {

@@ -2,7 +2,6 @@ package raft
 
 import (
 	"cmp"
-	"io"
 	"runtime"
 	"slices"
 	"time"
@@ -16,13 +15,13 @@ import (
 // run is the loop's goroutine, from its start to the end of the peer.
 func (p *Peer) run() {
 	p.err = p.protect(p.loop)
-	close(p.ending)
+	p.disk.cancel()
 	if p.writing != nil {
 		// Whatever came of it: without its place in the log the file is removed at the next start.
 		<-p.writing
 	}
 	p.core.abandon(p.endError())
-	p.closeErr = p.storage.close()
+	p.closeErr = p.disk.close()
 	if p.err != nil {
 		p.log.Error("raft peer stopped", "peer", p.cfg.ID, "term", p.core.term, "index", p.core.applied, "err", p.err)
 	} else {
@@ -79,7 +78,9 @@ func (p *Peer) loop() error {
 		case first := <-p.messages:
 			p.step(first)
 		case report := <-p.reports:
-			report(p.core.node)
+			if err := report(); err != nil {
+				return err
+			}
 		case err := <-p.writing:
 			p.writing = nil
 			if err != nil {
@@ -141,11 +142,9 @@ func (p *Peer) turn() error {
 			return err
 		}
 	}
-	begun := time.Now()
-	if err := p.storage.save(rd.HardState, rd.Entries, rd.MustSync); err != nil {
+	if err := p.storage.Save(rd.HardState, rd.Entries, rd.MustSync); err != nil {
 		return err
 	}
-	took := time.Since(begun)
 	if len(rd.Messages) > 0 {
 		p.cfg.Transport.Send(rd.Messages)
 	}
@@ -156,11 +155,6 @@ func (p *Peer) turn() error {
 		p.grown += uint64(len(e.GetData()))
 	}
 	p.core.advance(rd, time.Now())
-	if rd.MustSync {
-		p.mu.Lock()
-		p.fsync.add(took)
-		p.mu.Unlock()
-	}
 	p.announce()
 	p.publish()
 	return nil
@@ -169,19 +163,15 @@ func (p *Peer) turn() error {
 // install takes over a snapshot of the leader in place of the log.
 func (p *Peer) install(snap *raftpb.Snapshot, hard *raftpb.HardState) error {
 	meta := snap.GetMetadata()
-	if err := saveSnapshot(p.cfg.Dir, snap, p.cfg.NoSync); err != nil {
+	if err := p.storage.ReadSnapshot(meta.GetIndex(), meta.GetTerm(), p.machine.Restore); err != nil {
 		return err
 	}
-	restore := func(_ *raftpb.SnapshotMetadata, body io.Reader) error { return p.machine.Restore(body) }
-	if err := readSnapshot(p.cfg.Dir, meta.GetIndex(), meta.GetTerm(), restore); err != nil {
-		return err
-	}
-	if err := p.storage.install(meta, hard); err != nil {
+	if err := p.storage.Install(meta, hard); err != nil {
 		return err
 	}
 	p.core.restored(meta)
-	p.snapshot, p.snapshotTerm = meta.GetIndex(), meta.GetTerm()
-	p.log.Info("raft snapshot received", "peer", p.cfg.ID, "index", meta.GetIndex(), "term", meta.GetTerm(), "bytes", len(snap.GetData()))
+	p.snapshot = meta.GetIndex()
+	p.log.Info("raft snapshot received", "peer", p.cfg.ID, "index", meta.GetIndex(), "term", meta.GetTerm())
 	return nil
 }
 
@@ -203,7 +193,7 @@ func (p *Peer) beginSnapshot() error {
 	p.grown = 0
 	p.writing = make(chan error, 1)
 	go func(meta *raftpb.SnapshotMetadata, outcome chan<- error) {
-		outcome <- writeSnapshot(p.cfg.Dir, meta, body, p.cfg.NoSync, p.ending)
+		outcome <- p.storage.WriteSnapshot(meta, body)
 	}(p.written, p.writing)
 	return nil
 }
@@ -211,15 +201,15 @@ func (p *Peer) beginSnapshot() error {
 // endSnapshot cuts the log after a snapshot that is durable now, and removes the one before.
 func (p *Peer) endSnapshot() error {
 	meta := p.written
+	if err := p.storage.Compact(meta, p.keep); err != nil {
+		return err
+	}
 	if meta.GetIndex() > p.snapshot {
-		if err := p.storage.compact(meta, p.keep); err != nil {
-			return err
-		}
-		p.snapshot, p.snapshotTerm = meta.GetIndex(), meta.GetTerm()
+		p.snapshot = meta.GetIndex()
 		p.log.Info("raft snapshot written", "peer", p.cfg.ID, "index", meta.GetIndex(), "term", meta.GetTerm())
 	}
 	p.publish()
-	return cleanDir(p.cfg.Dir, p.snapshot, p.snapshotTerm)
+	return nil
 }
 
 // announce tells of a change of leader.
@@ -304,7 +294,7 @@ func (p *Peer) observePeers() {
 	}
 	slices.SortFunc(peers, func(a, b PeerStatus) int { return cmp.Compare(a.ID, b.ID) })
 	voters := slices.Sorted(slices.Values(p.core.conf.GetVoters()))
-	bytes := p.storage.bytes()
+	bytes := p.disk.bytes()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.status.Peers, p.status.Voters, p.status.LogBytes = peers, voters, bytes

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"sync"
 	"time"
@@ -12,16 +11,6 @@ import (
 	etcdraft "go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 )
-
-// storage is the log as the loop uses it.
-type storage interface {
-	etcdraft.Storage
-	save(hard *raftpb.HardState, entries []*raftpb.Entry, sync bool) error
-	compact(meta *raftpb.SnapshotMetadata, keep uint64) error
-	install(meta *raftpb.SnapshotMetadata, hard *raftpb.HardState) error
-	bytes() int64
-	close() error
-}
 
 // Peer is a running member. Its methods may be called from any goroutine.
 type Peer struct {
@@ -31,7 +20,8 @@ type Peer struct {
 
 	// Owned by the loop.
 	core       *core
-	storage    storage
+	storage    Storage
+	disk       *log
 	writing    chan error // outcome of the snapshot being written, nil if none is
 	written    *raftpb.SnapshotMetadata
 	keep       uint64 // entries before it that stay in the log
@@ -41,16 +31,15 @@ type Peer struct {
 	ticks      uint64
 	heard      map[uint64]uint64 // tick at which another member was last known to answer
 
-	snapshot, snapshotTerm uint64 // newest in the log
-	grown                  uint64 // bytes applied since it was begun
+	snapshot uint64 // newest in the log
+	grown    uint64 // bytes applied since it was begun
 
 	proposals  chan *proposal
 	messages   chan *raftpb.Message
-	reports    chan func(*etcdraft.RawNode)
+	reports    chan func() error
 	leadership chan Leadership
 	stop       chan struct{} // closed by Close
 	stopOnce   sync.Once
-	ending     chan struct{} // closed when the loop has returned
 	done       chan struct{} // closed when all is over
 	err        error         // of the end, valid after done
 	closeErr   error
@@ -84,27 +73,31 @@ func Open(cfg Config, machine StateMachine) (*Peer, error) {
 }
 
 // start restores the machine and starts the loop on a log.
-func start(cfg Config, machine StateMachine, l *log, s storage) (*Peer, error) {
+func start(cfg Config, machine StateMachine, l *log, s Storage) (*Peer, error) {
 	p := &Peer{
-		cfg: cfg, log: cfg.Logger, machine: machine, storage: s,
-		snapshot: l.state.snapIndex, snapshotTerm: l.state.snapTerm,
+		cfg: cfg, log: cfg.Logger, machine: machine, storage: s, disk: l,
+		snapshot:  l.state.snapIndex,
 		proposals: make(chan *proposal, maxBatch), messages: make(chan *raftpb.Message, maxBatch),
-		reports:    make(chan func(*etcdraft.RawNode)),
+		reports:    make(chan func() error),
 		heard:      make(map[uint64]uint64),
 		leadership: make(chan Leadership, 1),
-		stop:       make(chan struct{}), ending: make(chan struct{}), done: make(chan struct{}),
+		stop:       make(chan struct{}), done: make(chan struct{}),
+	}
+	l.wrote = func(took time.Duration) {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.fsync.add(took)
 	}
 	at := &raftpb.SnapshotMetadata{}
-	if l.state.snapIndex > 0 {
-		restore := func(meta *raftpb.SnapshotMetadata, body io.Reader) error {
-			at, l.conf = meta, meta.GetConfState()
-			return machine.Restore(body)
-		}
-		if err := readSnapshot(cfg.Dir, l.state.snapIndex, l.state.snapTerm, restore); err != nil {
-			return nil, err
-		}
+	snap, err := s.Snapshot()
+	if err == nil {
+		at = snap.GetMetadata()
+		err = s.ReadSnapshot(at.GetIndex(), at.GetTerm(), machine.Restore)
 	}
-	err := p.protect(func() (err error) {
+	if err != nil && !errors.Is(err, etcdraft.ErrSnapshotTemporarilyUnavailable) {
+		return nil, err
+	}
+	err = p.protect(func() (err error) {
 		p.core, err = newCore(coreConfig{
 			id: cfg.ID, tick: cfg.TickInterval, storage: s, applied: at, pile: maxUncommittedBytes,
 			logger: protocolLogger{cfg.Logger},
@@ -246,11 +239,31 @@ func (p *Peer) Close() error {
 	return p.closeErr
 }
 
-// Receive takes a message from another peer. It waits while the peer has too many already. A
-// snapshot that was damaged on the way is refused with [ErrCorrupt]: its sender is to be told.
+// OpenSnapshot opens a snapshot of this peer to be sent. It reads the whole file once to check it:
+// what is damaged on disk is a [*DiskError], with which the peer stops. A snapshot that is gone, because
+// a newer one took its place, is an [ErrNoSnapshot]: then the MsgSnap that named it is to be reported as
+// not delivered, and the protocol sends another. To be called by the transport, not in its Send.
+func (p *Peer) OpenSnapshot(index, term uint64) (*SnapshotReader, error) {
+	r, err := p.disk.files.open(index, term)
+	if err != nil && !errors.Is(err, ErrNoSnapshot) {
+		p.report(func() error { return err })
+	}
+	return r, err
+}
+
+// ReceiveSnapshot begins to receive a snapshot file from another peer, or goes on with it where an
+// earlier writer of the same file was closed, also by another process. One writer at a time.
+func (p *Peer) ReceiveSnapshot(file SnapshotFile) (*SnapshotWriter, error) {
+	return p.disk.files.receive(file)
+}
+
+// Receive takes a message from another peer. It waits while the peer has too many already. A MsgSnap is
+// refused with [ErrNoSnapshot] unless its file was received before: see [Peer.ReceiveSnapshot].
 func (p *Peer) Receive(ctx context.Context, m *raftpb.Message) error {
-	if m.GetType() == raftpb.MsgSnap && !intact(m.GetSnapshot().GetData()) {
-		return fmt.Errorf("snapshot at index %d from peer %d: %w", m.GetSnapshot().GetMetadata().GetIndex(), m.GetFrom(), ErrCorrupt)
+	if m.GetType() == raftpb.MsgSnap {
+		if err := p.disk.files.arrived(m.GetSnapshot().GetMetadata()); err != nil {
+			return err
+		}
 	}
 	select {
 	case p.messages <- m:
@@ -264,7 +277,10 @@ func (p *Peer) Receive(ctx context.Context, m *raftpb.Message) error {
 
 // ReportUnreachable says that a message to a peer could not be delivered.
 func (p *Peer) ReportUnreachable(id uint64) {
-	p.report(func(n *etcdraft.RawNode) { n.ReportUnreachable(id) })
+	p.report(func() error {
+		p.core.node.ReportUnreachable(id)
+		return nil
+	})
 }
 
 // ReportSnapshot says whether a snapshot (MsgSnap) reached a peer.
@@ -273,10 +289,14 @@ func (p *Peer) ReportSnapshot(id uint64, delivered bool) {
 	if delivered {
 		status = etcdraft.SnapshotFinish
 	}
-	p.report(func(n *etcdraft.RawNode) { n.ReportSnapshot(id, status) })
+	p.report(func() error {
+		p.core.node.ReportSnapshot(id, status)
+		return nil
+	})
 }
 
-func (p *Peer) report(fn func(*etcdraft.RawNode)) {
+// report has the loop call a function, whose error stops the peer.
+func (p *Peer) report(fn func() error) {
 	select {
 	case p.reports <- fn:
 	case <-p.done:

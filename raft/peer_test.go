@@ -179,7 +179,7 @@ type gate struct {
 	failWith error
 }
 
-func (g *gate) save(hard *raftpb.HardState, entries []*raftpb.Entry, sync bool) error {
+func (g *gate) Save(hard *raftpb.HardState, entries []*raftpb.Entry, sync bool) error {
 	if len(entries) > 0 && g.saves != nil {
 		g.saves <- len(entries)
 		<-g.pass
@@ -190,7 +190,7 @@ func (g *gate) save(hard *raftpb.HardState, entries []*raftpb.Entry, sync bool) 
 			return g.failed
 		}
 	}
-	return g.log.save(hard, entries, sync)
+	return g.log.Save(hard, entries, sync)
 }
 
 // openGate opens a peer whose log is behind a gate.
@@ -426,7 +426,7 @@ func TestCloseEndsSnapshot(t *testing.T) {
 		mustPropose(t, p, data)
 	}
 	p.stopOnce.Do(func() { close(p.stop) })
-	<-p.ending
+	<-p.disk.ending
 	close(j.hold)
 	<-p.Done()
 	if files := snapshotFiles(t, dir); p.Err() != nil || len(files) > 0 {

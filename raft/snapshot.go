@@ -2,7 +2,6 @@ package raft
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -118,10 +117,9 @@ func (w *snapshotWriter) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// readSnapshot checks a whole snapshot file and then gives its body to read. The file must be the
-// snapshot at the index and term of want; want gets the rest of the header.
-func readSnapshot(dir string, index, term uint64, read func(*raftpb.SnapshotMetadata, io.Reader) error) error {
-	path := snapshotPath(dir, index, term)
+// readSnapshot checks a whole snapshot file, which must be the one at an index and term, and then gives
+// its header and its body to read.
+func readSnapshot(path string, index, term uint64, read func(*raftpb.SnapshotMetadata, io.Reader) error) error {
 	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return onDisk("open", path, fmt.Errorf("%w: the log needs this snapshot: %w", ErrCorrupt, err))
@@ -130,22 +128,13 @@ func readSnapshot(dir string, index, term uint64, read func(*raftpb.SnapshotMeta
 		return onDisk("open", path, err)
 	}
 	defer f.Close() // only read
-	size, err := checkSum(f)
+	size, _, err := checkSum(f)
 	if err != nil {
 		return onDisk("check", path, err)
 	}
-	if _, err := f.Seek(0, io.SeekStart); err != nil {
-		return onDisk("read", path, err)
-	}
-	meta, body, err := splitSnapshot(io.LimitReader(f, size-crcBytes))
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		err = fmt.Errorf("%w: it ends in its header", ErrCorrupt)
-	}
+	meta, body, err := openBody(f, size, index, term)
 	if err != nil {
 		return onDisk("read", path, err)
-	}
-	if meta.GetIndex() != index || meta.GetTerm() != term {
-		return onDisk("read", path, fmt.Errorf("%w: it is the snapshot at index %d of term %d", ErrCorrupt, meta.GetIndex(), meta.GetTerm()))
 	}
 	if err := read(meta, body); err != nil {
 		return onDisk("restore", path, err)
@@ -153,28 +142,52 @@ func readSnapshot(dir string, index, term uint64, read func(*raftpb.SnapshotMeta
 	return nil
 }
 
-// checkSum compares the checksum at the end of a snapshot with its content. It returns the size.
-func checkSum(f *os.File) (int64, error) {
+// checkSum compares the checksum at the end of a snapshot with its content. It returns the size and
+// the checksum.
+func checkSum(f *os.File) (size int64, sum uint32, err error) {
 	info, err := f.Stat()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	size := info.Size()
+	size = info.Size()
 	if size < int64(len(snapshotMagic))+1+crcBytes {
-		return 0, fmt.Errorf("%w: %d bytes are too few", ErrCorrupt, size)
+		return 0, 0, fmt.Errorf("%w: %d bytes are too few", ErrCorrupt, size)
+	}
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return 0, 0, err
 	}
 	crc := crc32.New(castagnoli())
 	if _, err := io.CopyN(crc, f, size-crcBytes); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	sum := make([]byte, crcBytes)
-	if _, err := io.ReadFull(f, sum); err != nil {
-		return 0, err
+	tail := make([]byte, crcBytes)
+	if _, err := io.ReadFull(f, tail); err != nil {
+		return 0, 0, err
 	}
-	if want := binary.BigEndian.Uint32(sum); want != crc.Sum32() {
-		return 0, fmt.Errorf("%w: checksum is %08x, of the content %08x", ErrCorrupt, want, crc.Sum32())
+	sum = binary.BigEndian.Uint32(tail)
+	if sum != crc.Sum32() {
+		return 0, 0, fmt.Errorf("%w: checksum is %08x, of the content %08x", ErrCorrupt, sum, crc.Sum32())
 	}
-	return size, nil
+	return size, sum, nil
+}
+
+// openBody reads the header of a snapshot whose checksum was right, and checks that it is the one at
+// an index and term. The body follows.
+func openBody(f *os.File, size int64, index, term uint64) (*raftpb.SnapshotMetadata, io.Reader, error) {
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		return nil, nil, err
+	}
+	meta, body, err := splitSnapshot(io.LimitReader(f, size-crcBytes))
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = fmt.Errorf("%w: it ends in its header", ErrCorrupt)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	if meta.GetIndex() != index || meta.GetTerm() != term {
+		return nil, nil, fmt.Errorf("%w: it is the snapshot at index %d of term %d", ErrCorrupt, meta.GetIndex(), meta.GetTerm())
+	}
+	return meta, body, nil
 }
 
 // splitSnapshot reads the header of a snapshot whose checksum was right; the body follows.
@@ -203,44 +216,4 @@ func splitSnapshot(r io.Reader) (*raftpb.SnapshotMetadata, io.Reader, error) {
 		return nil, nil, fmt.Errorf("%w: header: %w", ErrCorrupt, err)
 	}
 	return raftpb.EnsureSnapshotMetadata(meta), in, nil
-}
-
-// intact says whether the bytes of a snapshot file match the checksum at their end.
-func intact(data []byte) bool {
-	end := len(data) - crcBytes
-	return end >= 0 && binary.BigEndian.Uint32(data[end:]) == crc32.Checksum(data[:end], castagnoli())
-}
-
-// saveSnapshot makes a file of a snapshot that came from another peer: its data are such a file.
-func saveSnapshot(dir string, snap *raftpb.Snapshot, noSync bool) error {
-	data, meta := snap.GetData(), snap.GetMetadata()
-	path := snapshotPath(dir, meta.GetIndex(), meta.GetTerm())
-	return writeAside(path, noSync, func(w io.Writer) error {
-		_, err := io.Copy(w, bytes.NewReader(data))
-		return err
-	})
-}
-
-// cleanDir removes what a crash may have left: files half written, and snapshots that the log does
-// not name.
-func cleanDir(dir string, index, term uint64) error {
-	names, err := os.ReadDir(dir)
-	if err != nil {
-		return onDisk("list", dir, err)
-	}
-	keep := ""
-	if index > 0 {
-		keep = filepath.Base(snapshotPath(dir, index, term))
-	}
-	for _, entry := range names {
-		name := entry.Name()
-		left := strings.HasSuffix(name, temporary) || strings.HasPrefix(name, snapshotPrefix) && name != keep
-		if !left {
-			continue
-		}
-		if err := os.Remove(filepath.Join(dir, name)); err != nil {
-			return onDisk("remove", filepath.Join(dir, name), err)
-		}
-	}
-	return nil
 }
