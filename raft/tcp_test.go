@@ -1,0 +1,165 @@
+package raft
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"testing"
+
+	"go.etcd.io/raft/v3/raftpb"
+)
+
+// tcpTown is networks that dial each other on loopback. A connection begins with the id of the member
+// that dialled, in the place of a certificate.
+type tcpTown struct {
+	t         *testing.T
+	mu        sync.Mutex
+	addresses map[uint64]string
+	listeners map[uint64]net.Listener
+	nets      map[uint64]*Network
+	boxes     map[uint64]*awaited
+	wg        sync.WaitGroup
+}
+
+func newTCPTown(t *testing.T, ids ...uint64) *tcpTown {
+	w := &tcpTown{
+		t: t, addresses: map[uint64]string{}, listeners: map[uint64]net.Listener{},
+		nets: map[uint64]*Network{}, boxes: map[uint64]*awaited{},
+	}
+	for _, id := range ids {
+		w.nets[id] = w.network(id)
+		w.boxes[id] = newAwaited(t)
+		w.nets[id].Attach(w.boxes[id])
+	}
+	t.Cleanup(func() {
+		for _, id := range ids {
+			w.close(id)
+		}
+		w.wg.Wait()
+	})
+	return w
+}
+
+// network listens for one member.
+func (w *tcpTown) network(id uint64) *Network {
+	w.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	n := NewNetwork(NetworkConfig{ID: id, Dial: func(ctx context.Context, to uint64) (net.Conn, error) { return w.dial(ctx, id, to) }})
+	w.mu.Lock()
+	w.addresses[id], w.listeners[id] = l.Addr().String(), l
+	w.mu.Unlock()
+	w.wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			w.wg.Go(func() {
+				name := make([]byte, 8)
+				if _, err := io.ReadFull(conn, name); err != nil {
+					_ = conn.Close()
+					return
+				}
+				n.Serve(conn, binary.BigEndian.Uint64(name))
+			})
+		}
+	})
+	return n
+}
+
+func (w *tcpTown) dial(ctx context.Context, from, to uint64) (net.Conn, error) {
+	w.mu.Lock()
+	address := w.addresses[to]
+	w.mu.Unlock()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := conn.Write(binary.BigEndian.AppendUint64(nil, from)); err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	return conn, nil
+}
+
+// close ends one member's network.
+func (w *tcpTown) close(id uint64) {
+	w.t.Helper()
+	w.mu.Lock()
+	l, n := w.listeners[id], w.nets[id]
+	delete(w.listeners, id)
+	w.mu.Unlock()
+	if l == nil {
+		return
+	}
+	_ = l.Close()
+	if err := n.Close(); err != nil {
+		w.t.Errorf("close network %d: %v", id, err)
+	}
+}
+
+// awaited is an inbox that can be waited for.
+type awaited struct {
+	*inbox
+	mu      sync.Mutex
+	changed *sync.Cond
+	tb      testing.TB
+}
+
+func newAwaited(t testing.TB) *awaited {
+	a := &awaited{inbox: newInbox(t), tb: t}
+	a.changed = sync.NewCond(&a.mu)
+	return a
+}
+
+func (a *awaited) wake() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.changed.Broadcast()
+}
+
+func (a *awaited) Receive(ctx context.Context, m *raftpb.Message) error {
+	defer a.wake()
+	return a.inbox.Receive(ctx, m)
+}
+
+func (a *awaited) ReportUnreachable(id uint64) {
+	defer a.wake()
+	a.inbox.ReportUnreachable(id)
+}
+
+func (a *awaited) ReportSnapshot(id uint64, delivered bool) {
+	defer a.wake()
+	a.inbox.ReportSnapshot(id, delivered)
+}
+
+// until returns a channel that is closed when cond holds.
+func (a *awaited) until(cond func() bool) <-chan struct{} {
+	held := make(chan struct{})
+	go func() {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		for !cond() {
+			a.changed.Wait()
+		}
+		close(held)
+	}()
+	return held
+}
+
+func (a *awaited) count(n int) <-chan struct{} {
+	return a.until(func() bool { return len(a.got()) >= n })
+}
+
+func (a *awaited) told(id uint64) <-chan struct{} {
+	return a.until(func() bool { return a.unreachable(id) > 0 })
+}
+
+func (a *awaited) ended(n int) <-chan struct{} {
+	return a.until(func() bool { return len(a.outcomes()) >= n })
+}
