@@ -18,7 +18,7 @@ type garbage struct {
 	headroom float64
 	// used is the part of the disk that was in use when last told.
 	used float64
-	// ended says when a directory came out of use.
+	// ended says when a directory came out of use, by the wall clock: some of the times come from disk.
 	ended map[string]time.Time
 	// oldest is the earliest of ended that is not being removed, if sought: looking through thousands of
 	// ended sandboxes at every step would cost more than the step.
@@ -63,11 +63,13 @@ func (g *garbage) next() time.Time {
 	return g.oldest.Add(g.allowedAge())
 }
 
-// put schedules a directory that came out of use now, which is not before any other.
+// put schedules a directory that came out of use now. The wall clock may have been set back since others
+// did.
 func (g *garbage) put(dir string, now time.Time) {
 	g.forget(dir)
+	now = now.Round(0)
 	g.ended[dir] = now
-	if g.oldest.IsZero() {
+	if g.oldest.IsZero() || now.Before(g.oldest) {
 		g.sought = false
 	}
 }
