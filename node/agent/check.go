@@ -66,7 +66,7 @@ func (a *Agent) checkExecutor(e *executor) error {
 		return fmt.Errorf("running though never launched")
 	case e.updating > e.generation, e.confirmed > e.generation && e.confirmed != settled:
 		return fmt.Errorf("limits %d confirmed, %d under way of %d", e.confirmed, e.updating, e.generation)
-	case e.launching && e.state != terminated && !e.command && a.phase != loading && a.limits(e) != e.limits:
+	case e.launching && e.state != terminated && !e.command && !e.f.terminating && a.phase != loading && a.limits(e) != e.limits:
 		return fmt.Errorf("limits are %+v instead of %+v", e.limits, a.limits(e))
 	}
 	for _, t := range e.tasks {
