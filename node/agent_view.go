@@ -24,7 +24,9 @@ func (a agentState) View(ctx context.Context) (*api.AgentView, error) {
 	if v.Recovering { // EXE-3, OPR-27
 		return nil, api.ErrRecovering
 	}
-	out := &api.AgentView{Info: v.Info, Address: a.n.host.agent(), Started: a.n.started}
+	out := &api.AgentView{
+		Info: v.Info, Address: a.n.host.agent(), Started: a.n.started, Drain: v.Drain, DrainStart: v.DrainStart,
+	}
 	for _, c := range v.Capabilities {
 		out.Capabilities = append(out.Capabilities, c.GetType())
 	}

@@ -40,6 +40,7 @@ type Agent struct {
 	deadline time.Time
 
 	info       *v1.AgentInfo // replaced, never changed
+	drain      *wire.Drain   // while it drains; replaced, never changed
 	master     masterLink
 	frameworks []*framework // in order of arrival
 	completed  []*FrameworkView
@@ -139,6 +140,7 @@ func (a *Agent) Step(now time.Time, ev Event) []Effect {
 	}
 	a.index++
 	a.expire()
+	a.drained()
 	a.commit()
 	a.finish()
 	return a.effects

@@ -29,6 +29,9 @@ func (a *Agent) Check() error {
 				return fmt.Errorf("task %s of framework %s is there twice", t.id, f.id)
 			}
 			ids[t.id] = true
+			if a.drain != nil && t.e != nil && !f.terminating && !t.terminal() && !t.killing {
+				return fmt.Errorf("task %s of framework %s is not being killed though the agent drains", t.id, f.id)
+			}
 			if err := checkTask(t); err != nil {
 				return fmt.Errorf("task %s of framework %s: %w", t.id, f.id, err)
 			}

@@ -22,6 +22,7 @@ type SavedState struct {
 	// BootID of the machine when it was written.
 	BootID string
 
+	drain      *wire.Drain // set if it was draining
 	frameworks []*storedFramework
 	collect    map[string]time.Time
 }
@@ -110,7 +111,7 @@ func (l *loader) load(key string, value []byte) error {
 		if err := proto.Unmarshal(value, &record); err != nil {
 			return err
 		}
-		l.checkpoint.Info, l.checkpoint.BootID = record.GetAgent(), record.GetBootId()
+		l.checkpoint.Info, l.checkpoint.BootID, l.checkpoint.drain = record.GetAgent(), record.GetBootId(), record.GetDrain()
 		return nil
 	}
 	part := strings.Split(key, "/")

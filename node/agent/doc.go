@@ -30,6 +30,12 @@
 // Each task has a stream of updates. Only its head is sent to the master, again after 10 s, doubled
 // up to 10 min, until the framework acknowledges it; then the next (EXE-170, EXE-171).
 //
+// # Draining
+//
+// When the master says so the agent kills all tasks, with no more grace than the operator allows, and
+// refuses new ones until the last update is acknowledged (OPR-57). What it kills meanwhile is told with
+// REASON_AGENT_DRAINING. Each registration settles anew whether the agent is to drain.
+//
 // # What is durable
 //
 //	info                                                    AgentRecord

@@ -107,6 +107,8 @@ func (a *Agent) fromMaster(m *wire.ToAgent) {
 	case *wire.ToAgent_Ping:
 		a.pinged()
 		a.send(&wire.FromAgent{Message: &wire.FromAgent_Pong{Pong: &wire.Pong{}}})
+	case *wire.ToAgent_Drain:
+		a.setDrain(m.Drain)
 	case *wire.ToAgent_Shutdown:
 		a.dismissed(m.Shutdown.GetMessage())
 	}
@@ -133,10 +135,11 @@ func (a *Agent) registered(m *wire.Registered) {
 	for _, f := range a.frameworks {
 		a.resume(f)
 	}
+	a.setDrain(m.GetDrain())
 }
 
 func (a *Agent) storeAgent() {
-	a.tx.set(keyAgent, &wire.AgentRecord{Agent: a.info, BootId: proto.String(a.cfg.BootID)})
+	a.tx.set(keyAgent, &wire.AgentRecord{Agent: a.info, BootId: proto.String(a.cfg.BootID), Drain: a.drain})
 }
 
 // updateFramework takes over what changed. A framework that has subscribed again gets its

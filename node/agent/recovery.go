@@ -19,6 +19,7 @@ func (a *Agent) restore(c *SavedState) {
 	if c.Info != nil && a.info.GetId() == nil {
 		a.info.Id = c.Info.GetId()
 	}
+	a.drain = c.drain
 	a.garbage.restore(c.collect)
 	for _, sf := range c.frameworks {
 		f := &framework{id: sf.id, info: sf.info}

@@ -40,6 +40,7 @@ type world struct {
 	frameworks            []*v1.FrameworkInfo
 	tasks                 []*simTask
 	acks                  []*wire.Acknowledge
+	drain                 *wire.Drain // as the master wants it
 
 	trace []traced // newest last, shown with a failure
 }
@@ -270,7 +271,7 @@ func (w *world) fromAgent(m *wire.FromAgent) {
 		w.registered = true
 		w.box = append(w.box, FromMaster{Message: &wire.ToAgent{Message: &wire.ToAgent_Registered{Registered: &wire.Registered{
 			AgentId: mesos.AgentID("S0").Proto(), Master: &v1.MasterInfo{Id: proto.String("M"), Ip: proto.Uint32(1), Port: proto.Uint32(5050)},
-			PingTimeout: &v1.DurationInfo{Nanoseconds: proto.Int64(int64(1000 * time.Hour))},
+			PingTimeout: &v1.DurationInfo{Nanoseconds: proto.Int64(int64(1000 * time.Hour))}, Drain: w.drain,
 		}}}})
 		w.reconcile(m.Register)
 	case *wire.FromAgent_StatusUpdate:
@@ -527,6 +528,9 @@ func (w *world) faults(may func(int, func())) {
 			w.fromMaster(&wire.ToAgent{Message: &wire.ToAgent_UpdateFramework{UpdateFramework: &wire.UpdateFramework{Framework: f}}})
 		})
 	}
+	if w.registered && w.rng.IntN(10) == 0 {
+		may(1, w.toggleDrain)
+	}
 	if w.connected {
 		may(1, w.disconnectMaster)
 	}
@@ -546,6 +550,18 @@ func (w *world) faults(may func(int, func())) {
 			may(1, func() { w.die(c, 0x300) })
 		}
 	}
+}
+
+// toggleDrain is an operator.
+func (w *world) toggleDrain() {
+	d := &wire.Drain{}
+	if w.drain == nil {
+		d.Config = &v1.DrainConfig{MarkGone: proto.Bool(w.rng.IntN(2) == 0)}
+		w.drain = d
+	} else {
+		w.drain = nil
+	}
+	w.fromMaster(&wire.ToAgent{Message: &wire.ToAgent_Drain{Drain: d}})
 }
 
 func (w *world) launchTask() {
@@ -589,6 +605,9 @@ func (w *world) settle() {
 		if key != "info" && key[:3] != "gc/" {
 			w.fail("key %s is left", key)
 		}
+	}
+	if w.a.drain != nil {
+		w.fail("the agent drains for ever")
 	}
 	if len(w.containers) != 0 {
 		w.fail("%d containers are left", len(w.containers))

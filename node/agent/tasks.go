@@ -144,7 +144,7 @@ func (a *Agent) accept(f *framework, infos []*v1.TaskInfo, executor *v1.Executor
 		executor = a.commandExecutor(f, infos[0])
 	}
 	e := f.executor(mesos.ExecutorID(executor.GetExecutorId().GetValue()))
-	if why, refused := refusal(e, command); refused {
+	if why, refused := a.refusal(e, command); refused {
 		for _, info := range infos {
 			a.refuse(f, executor, info, command, why)
 		}
@@ -178,13 +178,17 @@ func (a *Agent) accept(f *framework, infos []*v1.TaskInfo, executor *v1.Executor
 	})
 }
 
-// refusal says why a task cannot go to an executor that exists (EXE-56, EXE-129).
-func refusal(e *executor, command bool) (termination, bool) {
+// refusal says why a task cannot go to its executor, nil for one that is still to come (EXE-56, EXE-126,
+// EXE-129).
+func (a *Agent) refusal(e *executor, command bool) (termination, bool) {
 	why := termination{
 		state: v1.TaskState_TASK_DROPPED, lost: true,
 		reason: v1.TaskStatus_REASON_EXECUTOR_TERMINATED.Enum(),
 	}
 	switch {
+	case a.drain != nil:
+		why.reason = v1.TaskStatus_REASON_AGENT_DRAINING.Enum()
+		why.message = "Task was received while agent was already draining"
 	case e == nil:
 		return why, false
 	case e.state == terminating:
@@ -299,14 +303,21 @@ func (a *Agent) killTask(m *wire.KillTask) {
 	switch {
 	case t == nil:
 		a.killUnknown(f, id)
+	default:
+		a.kill(t, m.GetKillPolicy())
+	}
+}
+
+func (a *Agent) kill(t *task, policy *v1.KillPolicy) {
+	switch {
 	case t.terminal():
 		// Its update is on the way.
 	case !t.delivered && !t.unsure:
 		a.killQueued(t)
 	default:
-		t.killing, t.policy = true, m.GetKillPolicy()
+		t.killing, t.policy = true, policy
 		a.storeTask(t)
-		a.durably(f, func() { a.sendKill(t) })
+		a.durably(t.f, func() { a.sendKill(t) })
 	}
 }
 

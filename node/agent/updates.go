@@ -74,6 +74,7 @@ func (a *Agent) update(t *task, status *v1.TaskStatus) {
 	if err != nil {
 		panic("agent: a status update without uuid reached its stream")
 	}
+	status = a.drainedStatus(t, status)
 	u := &update{number: t.updates.next, uuid: uuid, status: status}
 	t.updates.next++
 	t.updates.queue = append(t.updates.queue, u)

@@ -24,6 +24,9 @@ type View struct {
 	// Capabilities as announced to the master.
 	Capabilities []*v1.AgentInfo_Capability
 	Started      time.Time
+	// Drain is what the agent drains with since DrainStart; nil when it does not, or is done.
+	Drain      *v1.DrainConfig
+	DrainStart time.Time
 	// Allocated are the resources of live executors and tasks, allocation roles set.
 	Allocated           []*v1.Resource
 	Frameworks          []*FrameworkView
@@ -79,6 +82,9 @@ func (a *Agent) view() *View {
 		Allocated:           a.allocated(),
 		CompletedFrameworks: slices.Clone(a.completed),
 		Metrics:             a.metricValues(),
+	}
+	if a.drain != nil {
+		v.Drain, v.DrainStart = a.drain.GetConfig(), time.Unix(0, a.drain.GetTime())
 	}
 	for _, f := range a.frameworks {
 		fv := &FrameworkView{Info: f.info, CompletedExecutors: slices.Clone(f.completed)}
