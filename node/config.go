@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"clusterd/alloc"
+	"clusterd/node/master"
 	"clusterd/node/mesos"
 	v1 "clusterd/node/mesos/v1"
 )
@@ -72,6 +73,8 @@ type Config struct {
 	AgentPingTimeout              time.Duration
 	MaxAgentPingTimeouts          int
 	AgentReregisterTimeout        time.Duration
+	AgentRemovalRateLimit         string // "1/10mins"; empty: no limit
+	RecoveryAgentRemovalLimit     string // "0%" to "100%"
 	MaxCompletedFrameworks        int
 	MaxCompletedTasksPerFramework int
 	MaxUnreachableTasks           int
@@ -112,6 +115,7 @@ func DefaultConfig() Config {
 		AgentPingTimeout:              15 * time.Second,
 		MaxAgentPingTimeouts:          5,
 		AgentReregisterTimeout:        10 * time.Minute,
+		RecoveryAgentRemovalLimit:     "100%",
 		MaxCompletedFrameworks:        50,
 		MaxCompletedTasksPerFramework: 1000,
 		MaxUnreachableTasks:           1000,
@@ -157,6 +161,8 @@ func (c *Config) AddFlags(fs *pflag.FlagSet) {
 	durationVar(fs, &c.AgentPingTimeout, "agent-ping-timeout", "an agent must answer a ping within this time")
 	fs.IntVar(&c.MaxAgentPingTimeouts, "max-agent-ping-timeouts", c.MaxAgentPingTimeouts, "an agent that misses so many pings in a row is unreachable")
 	durationVar(fs, &c.AgentReregisterTimeout, "agent-reregister-timeout", "time for agents to come back after a failover or a broken connection")
+	fs.StringVar(&c.AgentRemovalRateLimit, "agent-removal-rate-limit", c.AgentRemovalRateLimit, "mark at most so many agents unreachable in a time, such as '1/10mins' (default: no limit)")
+	fs.StringVar(&c.RecoveryAgentRemovalLimit, "recovery-agent-removal-limit", c.RecoveryAgentRemovalLimit, "a new leader keeps all agents as recovering if more than this part of them does not come back")
 	fs.IntVar(&c.MaxCompletedFrameworks, "max-completed-frameworks", c.MaxCompletedFrameworks, "ended frameworks to remember")
 	fs.IntVar(&c.MaxCompletedTasksPerFramework, "max-completed-tasks-per-framework", c.MaxCompletedTasksPerFramework, "ended tasks of each framework to remember")
 	fs.IntVar(&c.MaxUnreachableTasks, "max-unreachable-tasks-per-framework", c.MaxUnreachableTasks, "unreachable tasks of each framework to remember")
@@ -189,6 +195,8 @@ func NormalizeFlag(_ *pflag.FlagSet, name string) pflag.NormalizedName {
 		name = "advertise"
 	case "max-slave-ping-timeouts":
 		name = "max-agent-ping-timeouts"
+	case "recovery-slave-removal-limit":
+		name = "recovery-agent-removal-limit"
 	}
 	return pflag.NormalizedName(name)
 }
@@ -261,6 +269,12 @@ func (c *Config) Validate() error {
 	between("offer-timeout", c.OfferTimeout, 0, forever)
 	between("agent-ping-timeout", c.AgentPingTimeout, time.Second, 15*time.Minute)
 	between("agent-reregister-timeout", c.AgentReregisterTimeout, time.Second, forever)
+	if _, err := master.ParseRemovalRate(c.AgentRemovalRateLimit); err != nil {
+		bad("agent-removal-rate-limit", "%v", err)
+	}
+	if _, err := master.ParseRemovalLimit(c.RecoveryAgentRemovalLimit); err != nil {
+		bad("recovery-agent-removal-limit", "%v", err)
+	}
 	between("executor-registration-timeout", c.ExecutorRegistrationTimeout, time.Second, forever)
 	between("executor-reregistration-timeout", c.ExecutorReregistrationTimeout, 100*time.Millisecond, 15*time.Minute)
 	between("executor-shutdown-grace-period", c.ExecutorShutdownGracePeriod, 0, forever)
