@@ -38,7 +38,10 @@ func (m *Master) reconcileUnknown(f *framework, id mesos.TaskID, agent *v1.Agent
 	if m.recovered.has(aid) {
 		return
 	}
-	if m.agents.has(aid) {
+	if a, ok := m.agents.get(aid); ok {
+		if !a.connected() && !f.info.GetCheckpoint() {
+			return // the task was given up when the agent went, and may come back with it (SCH-266)
+		}
 		m.sendUnknown(f, id, agent, v1.TaskState_TASK_GONE, "Reconciliation: Task is unknown to the agent", nil)
 		return
 	}
