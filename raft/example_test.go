@@ -68,8 +68,8 @@ func TestRegistryOverRestarts(t *testing.T) {
 				break
 			}
 		}
-		if round > 0 && machine.Hash() != hash {
-			t.Fatalf("round %d: hash %s, want %s", round, machine.Hash(), hash)
+		if round > 0 && machine.View().Hash() != hash {
+			t.Fatalf("round %d: hash %s, want %s", round, machine.View().Hash(), hash)
 		}
 		propose := func(op *registry.Op) string {
 			t.Helper()
@@ -118,7 +118,7 @@ func TestRegistryOverRestarts(t *testing.T) {
 				t.Errorf("round %d: %s", round, refused)
 			}
 		}
-		hash = machine.Hash()
+		hash = machine.View().Hash()
 		if err := p.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -62,16 +62,6 @@ func Decode(data []byte) (*Op, error) {
 	return op, nil
 }
 
-// newerOp is the error of an entry that says that it needs a version which this one does not come up
-// to, and cannot be decoded for that reason (an enum that has grown); nil if it does not say so.
-func newerOp(index uint64, data []byte) error {
-	op := &Op{}
-	if err := (proto.UnmarshalOptions{AllowPartial: true}).Unmarshal(data, op); err != nil || known(op.GetSince()) == nil {
-		return nil
-	}
-	return &UnknownOpError{Index: index, Field: operation(op), Since: op.GetSince()}
-}
-
 // Apply carries out one operation, or refuses it and changes nothing. The only error is
 // [*UnknownOpError].
 //

@@ -27,9 +27,6 @@ func NewMachine(version string) *Machine {
 func (m *Machine) Apply(index uint64, data []byte) (any, error) {
 	op, err := Decode(data)
 	if err != nil {
-		if newer := newerOp(index, data); newer != nil {
-			return nil, newer
-		}
 		return nil, fmt.Errorf("log index %d: %w", index, err)
 	}
 	next := m.view.Load().Clone()
@@ -44,8 +41,9 @@ func (m *Machine) Apply(index uint64, data []byte) (any, error) {
 // View returns a copy of the state as it is now, the caller's own.
 func (m *Machine) View() *State { return m.view.Load().Clone() }
 
-// Hash is the hash of the state as it is now: see [State.Hash].
-func (m *Machine) Hash() string { return m.View().Hash() }
+// Hash returns a function that sums the state as it is now, from any goroutine and while later
+// operations are applied: see [State.Hash] (CLU-32).
+func (m *Machine) Hash() func() string { return m.View().Hash }
 
 // Snapshot returns a function that writes the state as it is now, from any goroutine and while
 // later operations are applied.

@@ -99,7 +99,12 @@ func TestHash(t *testing.T) {
 		t.Error("what was removed shows in the hash")
 	}
 	seen := map[string]string{a.Hash(): "original"}
+	mustApply(t, a, formCluster("x"), admitNode("n"), admitNode("m"), assignRaftID("m"), admitNode("r"), removeNode("r"), addToken("t"), drainAgent("agent-2"))
+	seen = map[string]string{a.Hash(): "original"}
 	for name, op := range map[string]*Op{
+		"settings": setSettings(""), "authorities": setAuthorities("y"), "node": admitNode("o"), "node's update": updateNode("n"), "node's removal": removeNode("n"),
+		"raft id": assignRaftID("n"), "no raft id": releaseRaftID("m"), "placement": setPlacement("n"), "forgotten": forgetRemovedNode("r"),
+		"token": addToken("u"), "rotation": rotateTokens(""), "drain": drainAgent("agent-1"), "drained": agentDrained("agent-2"), "deactivation": deactivate("agent-1"),
 		"master": electMaster("other"), "admit": admitAgent("agent-x"), "update": updateAgent("agent-1"), "unreachable": markUnreachable("agent-1"),
 		"reachable": markReachable("lost-1"), "gone": markGone("agent-1"), "gone too": markGone("lost-1"), "remove": removeAgent("agent-1"),
 		"framework": admitFramework("x"), "framework update": updateFramework("framework-1"), "framework removal": removeFramework("framework-1"),
@@ -146,15 +151,41 @@ func TestImpossibleSnapshots(t *testing.T) {
 	gone := goneRecord("x", 1)
 	framework := &Snapshot_Framework{Info: frameworkInfo("x", "n")}
 	removed := removedRecord("x", removal{time: 1})
+	cluster := func(s *Snapshot) *Snapshot {
+		s.Cluster = &Snapshot_Cluster{Id: proto.String("c"), NextRaftId: proto.Uint64(3)}
+		return s
+	}
+	member := func(id string, raftID uint64) *Node {
+		n := node(id)
+		n.RaftId = proto.Uint64(raftID)
+		return n
+	}
+	gonenode := &Snapshot_RemovedNode{NodeId: proto.String("x")}
 	for name, part := range map[string]*Snapshot{
-		"agent twice":            {Agents: []*Snapshot_Agent{agent, agent}},
-		"admitted, unreachable":  {Agents: []*Snapshot_Agent{agent}, Unreachable: []*Snapshot_Unreachable{lost}},
-		"admitted, gone":         {Agents: []*Snapshot_Agent{agent}, Gone: []*Snapshot_Gone{gone}},
-		"unreachable, gone":      {Unreachable: []*Snapshot_Unreachable{lost}, Gone: []*Snapshot_Gone{gone}},
-		"framework, removed":     {Frameworks: []*Snapshot_Framework{framework}, RemovedFrameworks: []*Snapshot_Removed{removed}},
-		"agent without id":       {Agents: []*Snapshot_Agent{{}}},
-		"framework without info": {Frameworks: []*Snapshot_Framework{{}}},
-		"gone without id":        {Gone: []*Snapshot_Gone{{}}},
+		"drain of nobody":         {Drains: []*Drain{{AgentId: agentID("x")}}},
+		"drain of a gone agent":   {Gone: []*Snapshot_Gone{gone}, Drains: []*Drain{{AgentId: agentID("x")}}},
+		"drain twice":             {Agents: []*Snapshot_Agent{agent}, Drains: []*Drain{{AgentId: agentID("x")}, {AgentId: agentID("x")}}},
+		"drain without id":        {Drains: []*Drain{{}}},
+		"node without cluster":    {Nodes: []*Node{node("x")}},
+		"removed without cluster": {RemovedNodes: []*Snapshot_RemovedNode{gonenode}},
+		"token without cluster":   {Tokens: []*Token{{Hash: hashOf("x")}}},
+		"cluster without id":      {Cluster: &Snapshot_Cluster{}},
+		"node twice":              cluster(&Snapshot{Nodes: []*Node{node("x"), node("x")}}),
+		"node without id":         cluster(&Snapshot{Nodes: []*Node{{}}}),
+		"node, removed":           cluster(&Snapshot{Nodes: []*Node{node("x")}, RemovedNodes: []*Snapshot_RemovedNode{gonenode}}),
+		"removed without id":      cluster(&Snapshot{RemovedNodes: []*Snapshot_RemovedNode{{}}}),
+		"raft id twice":           cluster(&Snapshot{Nodes: []*Node{member("x", 2), member("y", 2)}}),
+		"raft id to come":         cluster(&Snapshot{Nodes: []*Node{member("x", 3)}}),
+		"token without hash":      cluster(&Snapshot{Tokens: []*Token{{}}}),
+		"token twice":             cluster(&Snapshot{Tokens: []*Token{{Hash: hashOf("x")}, {Hash: hashOf("x")}}}),
+		"agent twice":             {Agents: []*Snapshot_Agent{agent, agent}},
+		"admitted, unreachable":   {Agents: []*Snapshot_Agent{agent}, Unreachable: []*Snapshot_Unreachable{lost}},
+		"admitted, gone":          {Agents: []*Snapshot_Agent{agent}, Gone: []*Snapshot_Gone{gone}},
+		"unreachable, gone":       {Unreachable: []*Snapshot_Unreachable{lost}, Gone: []*Snapshot_Gone{gone}},
+		"framework, removed":      {Frameworks: []*Snapshot_Framework{framework}, RemovedFrameworks: []*Snapshot_Removed{removed}},
+		"agent without id":        {Agents: []*Snapshot_Agent{{}}},
+		"framework without info":  {Frameworks: []*Snapshot_Framework{{}}},
+		"gone without id":         {Gone: []*Snapshot_Gone{{}}},
 	} {
 		var buf bytes.Buffer
 		r := recorder{w: &buf, part: part}
@@ -193,12 +224,42 @@ func (f *failing) Write(p []byte) (int, error) {
 }
 
 // Snapshots of earlier versions stay readable, and this version writes them the same: the hash is
-// compared between peers. To change this file is to break clusters that are being upgraded.
-func TestGoldenSnapshot(t *testing.T) {
-	path := filepath.Join("testdata", "snapshot-1")
-	want := populated(t, 3, 1)
+// compared between peers. The first is of a clusterd that did not know clusters yet. To change these
+// files is to break clusters that are being upgraded.
+func TestGoldenSnapshots(t *testing.T) {
+	for name, want := range map[string]*State{"snapshot-1": populated(t, 3, 1), "snapshot-2": crowded(t)} {
+		path := filepath.Join("testdata", name)
+		if *update {
+			if err := os.WriteFile(path, written(t, want), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Read(bytes.NewReader(data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Hash() != want.Hash() {
+			t.Errorf("%s: read %+v, want %+v", name, got.Counts(), want.Counts())
+		}
+		if !bytes.Equal(written(t, want), data) {
+			t.Errorf("%s: the same state is written differently", name)
+		}
+		if !strings.HasPrefix(string(data), snapshotMagic) {
+			t.Errorf("%s begins with %q", name, data[:20])
+		}
+	}
+}
+
+// Backups of earlier versions stay readable.
+func TestGoldenBackup(t *testing.T) {
+	path := filepath.Join("testdata", "backup-1")
+	want := crowded(t)
 	if *update {
-		if err := os.WriteFile(path, written(t, want), 0o600); err != nil {
+		if err := os.WriteFile(path, backedUp(t, want), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -206,17 +267,11 @@ func TestGoldenSnapshot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := Read(bytes.NewReader(data))
-	if err != nil {
-		t.Fatal(err)
+	got, info, err := ReadBackup(bytes.NewReader(data))
+	if err != nil || got.ContentHash() != want.ContentHash() || info.ClusterID != "cluster of x" {
+		t.Errorf("read %+v of %+v, %v", got, info, err)
 	}
-	if got.Hash() != want.Hash() {
-		t.Errorf("read %+v, want %+v", got.Counts(), want.Counts())
-	}
-	if !bytes.Equal(written(t, want), data) {
+	if !bytes.Equal(backedUp(t, want), data) {
 		t.Error("the same state is written differently")
-	}
-	if !strings.HasPrefix(string(data), snapshotMagic) {
-		t.Errorf("it begins with %q", data[:20])
 	}
 }
