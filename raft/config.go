@@ -33,6 +33,9 @@ type Config struct {
 	// Voters are the first members of a new group, all of which must be opened with the same list.
 	// Default: only ID. It is ignored when Dir holds a log.
 	Voters []uint64
+	// Join opens a member that begins with an empty log and waits until the leader of an existing group
+	// has added it: see [Peer.Change]. It is ignored when Dir holds a log.
+	Join bool
 	// Transport carries messages to the other peers. Default: there are none.
 	Transport Transport
 	// Logger gets changes of leader, snapshots and the end of the peer. Default: discard.
@@ -55,8 +58,11 @@ type Config struct {
 const (
 	electionTicks  = 10
 	heartbeatTicks = 1
-	// leaseTicks is how long after the last word of a quorum a leader may act: see [core.renew].
+	// leaseTicks is how long after the last word of a quorum a leader may act: see [lease].
 	leaseTicks = electionTicks - 3
+	// silentTicks is how long after its start a member does not vote: until each lease has run out that
+	// it helped to give before.
+	silentTicks = electionTicks - 1
 
 	// maxProposalBytes is above the largest request that the API accepts.
 	maxProposalBytes = 32 << 20
@@ -118,7 +124,10 @@ func (c Config) withDefaults() (Config, error) {
 	if c.TickInterval < 0 {
 		faults = append(faults, fmt.Errorf("tick interval (TickInterval) is %v", c.TickInterval))
 	}
-	if len(c.Voters) == 0 {
+	if c.Join && len(c.Voters) > 0 {
+		faults = append(faults, fmt.Errorf("voters (Voters) are %v, but a member that joins (Join) learns them from the leader", c.Voters))
+	}
+	if len(c.Voters) == 0 && !c.Join {
 		c.Voters = []uint64{c.ID}
 	}
 	c.Voters = slices.Sorted(slices.Values(c.Voters))
@@ -127,6 +136,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Transport == nil {
 		c.Transport = alone{}
+		if c.Join {
+			faults = append(faults, errors.New("no transport (Transport) to join (Join) with"))
+		}
 		if len(c.Voters) > 1 {
 			faults = append(faults, fmt.Errorf("no transport (Transport) with %d voters", len(c.Voters)))
 		}

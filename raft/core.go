@@ -11,12 +11,9 @@ import (
 
 	etcdraft "go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
+	"go.etcd.io/raft/v3/tracker"
 	"google.golang.org/protobuf/proto"
 )
-
-// entryFormat is the first byte of an entry's data; the number of the proposal and the payload
-// follow. The empty entry of a new leader has no data at all.
-const entryFormat = 1
 
 // Leadership says whether this peer leads.
 type Leadership struct {
@@ -27,15 +24,28 @@ type Leadership struct {
 	Term uint64
 }
 
+// Proposal is one entry for the log.
+type Proposal struct {
+	Data []byte
+	// Ended is called once: with the index of the entry and what the state machine returned for it, or
+	// with an error; the package comment says which errors leave the outcome open. It must neither
+	// block nor call the member or its peer.
+	Ended func(index uint64, result any, err error)
+}
+
 // core is the protocol and the proposals under way. It is pure: it keeps no clock, file or
 // goroutine (the library draws the election time-outs, nothing else). Not for concurrent use.
 type core struct {
 	id      uint64
 	node    *etcdraft.RawNode
 	conf    *raftpb.ConfState // as of the last applied entry
-	waiting map[proposalKey]*proposal
-	seq     uint64 // of the newest proposal
-	ledTerm uint64 // in which all that waits was appended
+	member  bool              // it was in conf once
+	removed bool              // and is not any more
+	waiting map[proposalKey]*Proposal
+	change  *change // of the members, appended by this leader and not applied yet
+	seq     uint64  // of the newest proposal or change
+	ledTerm uint64  // in which all that waits was appended
+	ticks   uint64
 
 	// As of the last turn.
 	role        etcdraft.StateType
@@ -44,29 +54,16 @@ type core struct {
 	commit      uint64
 	applied     uint64
 	appliedTerm uint64
-	handingOver bool // to another peer, which may lead at any moment
+	target      uint64 // to which the library hands over, 0 if to none
 
-	// The lease of a leader with voters beside it (CLU-33).
-	leaseTime time.Duration
-	lease     time.Time // until then no other can be elected
-	rounds    []round   // questions to the quorum that were not answered yet, the oldest first
-	roundSeq  uint64
-}
-
-// round is one question to the voters whether they still follow.
-type round struct {
-	seq   uint64
-	begun time.Time
+	lease    lease
+	handover handover
+	reads    reads
+	contact  contact
 }
 
 // proposalKey names a proposal for ever: there is one leader in a term, and it counts.
 type proposalKey struct{ term, seq uint64 }
-
-// proposal is one caller's wish; a core hands it back, with its outcome, exactly once.
-type proposal struct {
-	data    []byte
-	deliver func(index uint64, result any, err error) // must not block
-}
 
 // coreConfig is what a core starts from.
 type coreConfig struct {
@@ -75,6 +72,7 @@ type coreConfig struct {
 	storage etcdraft.Storage
 	applied *raftpb.SnapshotMetadata // where the state machine stands
 	pile    uint64                   // bytes that a leader without a quorum takes
+	nonce   uint64                   // differs in each life of the member
 	logger  etcdraft.Logger
 }
 
@@ -100,10 +98,11 @@ func newCore(cfg coreConfig) (*core, error) {
 		return nil, err
 	}
 	c := &core{
-		id: cfg.id, node: node, conf: raftpb.EnsureConfState(cfg.applied.GetConfState()),
-		waiting: make(map[proposalKey]*proposal), leaseTime: leaseTicks * cfg.tick,
+		id: cfg.id, node: node, waiting: make(map[proposalKey]*Proposal),
 		applied: cfg.applied.GetIndex(), appliedTerm: cfg.applied.GetTerm(),
+		lease: lease{time: leaseTicks * cfg.tick}, reads: reads{nonce: cfg.nonce}, contact: newContact(),
 	}
+	c.reconfigure(raftpb.EnsureConfState(cfg.applied.GetConfState()))
 	c.observe()
 	return c, nil
 }
@@ -112,11 +111,33 @@ func newCore(cfg coreConfig) (*core, error) {
 func (c *core) observe() {
 	s := c.node.BasicStatus()
 	if s.RaftState != etcdraft.StateLeader || s.GetTerm() != c.term {
-		c.lease, c.rounds = time.Time{}, nil
+		c.lease.end()
+	}
+	if s.RaftState == etcdraft.StateLeader && (c.role != etcdraft.StateLeader || s.GetTerm() != c.term) {
+		c.contact.elected(s.GetCommit())
 	}
 	c.role, c.leader, c.term, c.commit = s.RaftState, s.Lead, s.GetTerm(), s.GetCommit()
-	c.handingOver = s.LeadTransferee != etcdraft.None
+	c.target = s.LeadTransferee
 }
+
+// reconfigure takes over the members.
+func (c *core) reconfigure(conf *raftpb.ConfState) {
+	c.conf = conf
+	in := c.isMember(c.id)
+	c.removed = c.member && !in
+	c.member = c.member || in
+	c.contact.forget(c.isMember)
+}
+
+func (c *core) isVoter(id uint64) bool {
+	return slices.Contains(c.conf.GetVoters(), id) || slices.Contains(c.conf.GetVotersOutgoing(), id)
+}
+
+func (c *core) isLearner(id uint64) bool {
+	return slices.Contains(c.conf.GetLearners(), id) || slices.Contains(c.conf.GetLearnersNext(), id)
+}
+
+func (c *core) isMember(id uint64) bool { return c.isVoter(id) || c.isLearner(id) }
 
 // alone says whether this member decides everything by itself.
 func (c *core) alone() bool {
@@ -124,58 +145,91 @@ func (c *core) alone() bool {
 	return len(voters) == 1 && voters[0] == c.id && len(c.conf.GetVotersOutgoing()) == 0
 }
 
-// campaign starts an election if this member alone decides it.
-func (c *core) campaign() error {
-	if !c.alone() {
-		return nil
-	}
-	return c.node.Campaign()
+// established says whether this member leads and an entry of its term was applied: then it knows of
+// all that was ever committed, and of all changes of members.
+func (c *core) established() bool {
+	return c.role == etcdraft.StateLeader && c.appliedTerm == c.term
 }
 
 // tick lets one tick of the protocol's time pass. now is on the monotonic clock.
 func (c *core) tick(now time.Time) {
+	c.ticks++
 	c.node.Tick()
 	c.observe()
 	c.giveUp()
+	c.watch()
+	c.proceed()
 	c.renew(now)
+	c.ask()
 }
 
-// renew asks the voters for a longer lease.
-//
-// A voter that hears from the leader does not vote for another, nor stand itself, for electionTicks
-// ticks. So when a quorum has answered a heartbeat, no other can be elected for that long after the
-// heartbeat was sent, less one tick because ticks are not aligned, less one that a ticker may
-// deliver late. The lease is shorter by one more, for clocks that run at different speeds. The
-// library's question for a safe read is such a heartbeat with an answer that can be told apart.
-func (c *core) renew(now time.Time) {
-	if c.role != etcdraft.StateLeader || c.appliedTerm != c.term || c.alone() {
+// watch notes which members answer the leader, and how far the log was committed.
+func (c *core) watch() {
+	if c.role != etcdraft.StateLeader {
 		return
 	}
-	c.roundSeq++
-	c.rounds = append(c.rounds, round{c.roundSeq, now})
-	c.node.ReadIndex(binary.BigEndian.AppendUint64(nil, c.roundSeq))
+	c.contact.commits[c.ticks%electionTicks] = c.commit
+	c.node.WithProgress(func(id uint64, _ etcdraft.ProgressType, pr tracker.Progress) {
+		// The library forgets who answered at each check of the quorum.
+		if pr.RecentActive {
+			c.contact.active[id] = c.ticks
+		}
+	})
 }
 
-// answered takes the quorum's answers to rounds.
-func (c *core) answered(answers []etcdraft.ReadState) {
-	for _, a := range answers {
-		if len(a.RequestCtx) != 8 {
-			continue
-		}
-		seq := binary.BigEndian.Uint64(a.RequestCtx)
-		for len(c.rounds) > 0 && c.rounds[0].seq <= seq {
-			c.lease = c.rounds[0].begun.Add(c.leaseTime)
-			c.rounds = c.rounds[1:]
-		}
+// step takes a message from another peer. Messages that make no sense are refused with an error and
+// change nothing.
+func (c *core) step(m *raftpb.Message, now time.Time) error {
+	if err := c.admit(m); err != nil {
+		return err
 	}
+	if c.isMember(m.GetFrom()) {
+		c.contact.heard[m.GetFrom()] = now
+	}
+	return c.node.Step(m)
 }
 
-// step takes a message from another peer. Messages that make no sense, as from a member that was
-// removed, are refused with an error and change nothing.
-func (c *core) step(m *raftpb.Message) error { return c.node.Step(m) }
+var (
+	errStrangeMessage = errors.New("raft message that no peer sends")
+	errNotForMe       = errors.New("raft message for another member")
+	errTooEarly       = errors.New("raft vote refused: this member started too short a time ago")
+)
 
-// propose appends the batch as entries that follow each other, or delivers an error to all.
-func (c *core) propose(batch []*proposal) {
+// admit says whether a message may be given to the protocol library, which trusts what it gets.
+func (c *core) admit(m *raftpb.Message) error {
+	switch {
+	case m.GetTo() != c.id:
+		return fmt.Errorf("%w: %d", errNotForMe, m.GetTo())
+	case m.GetFrom() == etcdraft.None || m.GetFrom() == c.id:
+		return fmt.Errorf("%w: %v from %d", errStrangeMessage, m.GetType(), m.GetFrom())
+	case (m.GetTerm() == 0) != (m.GetType() == raftpb.MsgReadIndex):
+		return fmt.Errorf("%w: %v of term %d", errStrangeMessage, m.GetType(), m.GetTerm())
+	}
+	switch m.GetType() {
+	case raftpb.MsgVote, raftpb.MsgPreVote:
+		// A candidate that was called by the leader has its leave: see handover.
+		if c.ticks < silentTicks && string(m.GetContext()) != transferContext {
+			return errTooEarly
+		}
+	case raftpb.MsgHeartbeatResp:
+		return c.lease.admit(m.GetContext())
+	case raftpb.MsgReadIndex:
+		// The library would answer the leader that is the only voter from before its own first entry,
+		// and pass on what comes to another.
+		if !c.established() || len(m.GetEntries()) != 1 {
+			return &NotLeaderError{Leader: c.leader}
+		}
+		c.lease.asked(c)
+	case raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgVoteResp, raftpb.MsgPreVoteResp, raftpb.MsgSnap,
+		raftpb.MsgHeartbeat, raftpb.MsgTimeoutNow, raftpb.MsgReadIndexResp:
+	default:
+		return fmt.Errorf("%w: %v", errStrangeMessage, m.GetType())
+	}
+	return nil
+}
+
+// propose appends the batch as entries that follow each other, or ends all with an error.
+func (c *core) propose(batch []Proposal) {
 	c.observe()
 	if c.role != etcdraft.StateLeader {
 		refuse(batch, &NotLeaderError{Leader: c.leader})
@@ -183,87 +237,88 @@ func (c *core) propose(batch []*proposal) {
 	}
 	entries := make([]*raftpb.Entry, len(batch))
 	for i, p := range batch {
-		entries[i] = &raftpb.Entry{Data: encodeEntry(c.seq+uint64(i)+1, p.data)}
+		entries[i] = &raftpb.Entry{Data: encodeEntry(c.seq+uint64(i)+1, p.Data)}
 	}
-	err := c.node.Step(&raftpb.Message{Type: raftpb.MsgProp.Enum(), From: new(c.id), Entries: entries})
-	switch {
-	case errors.Is(err, etcdraft.ErrProposalDropped) && c.handingOver:
-		refuse(batch, &NotLeaderError{})
-		return
-	case errors.Is(err, etcdraft.ErrProposalDropped):
-		refuse(batch, ErrBusy)
-		return
-	case err != nil:
-		refuse(batch, fmt.Errorf("append proposal: %w", err))
+	if err := c.append(entries...); err != nil {
+		refuse(batch, err)
 		return
 	}
-	c.giveUp()
-	c.ledTerm = c.term
-	for _, p := range batch {
+	for i := range batch {
 		c.seq++
-		p.data = nil
+		p := &batch[i]
+		p.Data = nil
 		c.waiting[proposalKey{c.term, c.seq}] = p
 	}
 }
 
-func refuse(batch []*proposal, err error) {
+// append appends entries to the log of this leader.
+func (c *core) append(entries ...*raftpb.Entry) error {
+	if c.handover.busy() {
+		return &NotLeaderError{}
+	}
+	err := c.node.Step(&raftpb.Message{Type: raftpb.MsgProp.Enum(), From: new(c.id), Entries: entries})
+	switch {
+	case errors.Is(err, etcdraft.ErrProposalDropped):
+		return ErrBusy
+	case err != nil:
+		return fmt.Errorf("append proposal: %w", err)
+	}
+	c.giveUp()
+	c.ledTerm = c.term
+	return nil
+}
+
+func refuse(batch []Proposal, err error) {
 	for _, p := range batch {
-		p.deliver(0, nil, err)
+		p.Ended(0, nil, err)
 	}
 }
 
 // apply carries out one committed entry: a change of members on the protocol, a proposal on the
 // state machine. An error means that the peer must stop.
-func (c *core) apply(e *raftpb.Entry, machine StateMachine) error {
+func (c *core) apply(e *raftpb.Entry, machine StateMachine, marks *marks) error {
 	if want := c.applied + 1; e.GetIndex() != want {
 		return fmt.Errorf("apply log index %d: %d is next", e.GetIndex(), want)
 	}
-	if err := c.applyData(e, machine); err != nil {
+	if err := c.applyData(e, machine, marks); err != nil {
 		return fmt.Errorf("apply log index %d: %w", e.GetIndex(), err)
 	}
 	c.applied, c.appliedTerm = e.GetIndex(), e.GetTerm()
 	return nil
 }
 
-func (c *core) applyData(e *raftpb.Entry, machine StateMachine) error {
-	switch e.GetType() {
-	case raftpb.EntryConfChange:
-		change := &raftpb.ConfChange{}
-		if err := proto.Unmarshal(e.GetData(), change); err != nil {
-			return fmt.Errorf("decode change of members: %w", err)
-		}
-		c.conf = c.node.ApplyConfChange(change)
-		return nil
-	case raftpb.EntryConfChangeV2:
-		change := &raftpb.ConfChangeV2{}
-		if err := proto.Unmarshal(e.GetData(), change); err != nil {
-			return fmt.Errorf("decode change of members: %w", err)
-		}
-		c.conf = c.node.ApplyConfChange(change)
-		return nil
+func (c *core) applyData(e *raftpb.Entry, machine StateMachine, marks *marks) error {
+	if e.GetType() != raftpb.EntryNormal {
+		return c.applyChange(e)
 	}
 	if len(e.GetData()) == 0 {
 		return nil
 	}
-	seq, data, err := decodeEntry(e.GetData())
+	entry, err := decodeEntry(e.GetData())
 	if err != nil {
 		return err
 	}
-	result, err := machine.Apply(e.GetIndex(), data)
+	switch entry.format {
+	case entryMark:
+		return marks.take(e.GetIndex())
+	case entrySum:
+		return marks.compare(entry.number, string(entry.payload))
+	}
+	result, err := machine.Apply(e.GetIndex(), entry.payload)
 	if err != nil {
 		return err
 	}
-	key := proposalKey{e.GetTerm(), seq}
+	key := proposalKey{e.GetTerm(), entry.number}
 	if p, ok := c.waiting[key]; ok {
 		delete(c.waiting, key)
-		p.deliver(e.GetIndex(), result, nil)
+		p.Ended(e.GetIndex(), result, nil)
 	}
 	return nil
 }
 
 // restored tells the core that the state machine now stands at a snapshot.
 func (c *core) restored(at *raftpb.SnapshotMetadata) {
-	c.conf = raftpb.EnsureConfState(at.GetConfState())
+	c.reconfigure(raftpb.EnsureConfState(at.GetConfState()))
 	c.applied, c.appliedTerm = at.GetIndex(), at.GetTerm()
 }
 
@@ -273,8 +328,21 @@ func (c *core) advance(rd etcdraft.Ready, now time.Time) {
 	c.node.Advance(rd)
 	c.observe()
 	c.giveUp()
-	if c.lease.IsZero() && len(c.rounds) == 0 {
-		c.renew(now) // the first of a new leader need not wait for a tick
+	c.proceed()
+	c.lease.begin(c, now) // the first of a new leader need not wait for a tick
+	c.ask()
+	c.reads.finish(c.applied)
+}
+
+// answered takes the answers to rounds of the lease and to reads.
+func (c *core) answered(answers []etcdraft.ReadState) {
+	for _, a := range answers {
+		switch len(a.RequestCtx) {
+		case leaseContextBytes:
+			c.lease.extend(binary.BigEndian.Uint64(a.RequestCtx))
+		case readContextBytes:
+			c.reads.answer(a.RequestCtx, a.Index)
+		}
 	}
 }
 
@@ -286,8 +354,12 @@ func (c *core) giveUp() {
 	}
 }
 
-// abandon drops all proposals, the oldest first.
+// abandon drops all proposals, the oldest first, and a change of members.
 func (c *core) abandon(err error) {
+	if change := c.change; change != nil {
+		c.change = nil
+		change.ended(err)
+	}
 	if len(c.waiting) == 0 {
 		return
 	}
@@ -295,29 +367,52 @@ func (c *core) abandon(err error) {
 	for _, key := range keys {
 		p := c.waiting[key]
 		delete(c.waiting, key)
-		p.deliver(0, nil, err)
+		p.Ended(0, nil, err)
 	}
+}
+
+// end drops all that anybody waits for.
+func (c *core) end(err error) {
+	c.abandon(err)
+	c.handover.tell(err)
+	c.reads.end(err)
 }
 
 // leadership says whether this peer may act as the leader.
 func (c *core) leadership(now time.Time) Leadership {
-	leads := c.role == etcdraft.StateLeader && c.appliedTerm == c.term && !c.handingOver
-	return Leadership{Leader: leads && (c.alone() || now.Before(c.lease)), Term: c.term}
+	leads := c.established() && c.handover.term != c.term
+	return Leadership{Leader: leads && (c.alone() || c.lease.holds(now)), Term: c.term}
 }
 
-func encodeEntry(seq uint64, data []byte) []byte {
-	out := make([]byte, 0, 1+binary.MaxVarintLen64+len(data))
-	out = binary.AppendUvarint(append(out, entryFormat), seq)
-	return append(out, data...)
-}
-
-func decodeEntry(data []byte) (seq uint64, payload []byte, err error) {
-	if data[0] != entryFormat {
-		return 0, nil, fmt.Errorf("entry format %d is unknown to this clusterd: start a newer version on this node", data[0])
+// applyChange carries out a committed change of members.
+func (c *core) applyChange(e *raftpb.Entry) error {
+	var (
+		next raftpb.ConfChangeI
+		seq  uint64
+	)
+	switch e.GetType() {
+	case raftpb.EntryConfChange:
+		one := &raftpb.ConfChange{}
+		if err := proto.Unmarshal(e.GetData(), one); err != nil {
+			return fmt.Errorf("decode change of members: %w", err)
+		}
+		next = one
+		if len(one.GetContext()) == changeContextBytes {
+			seq = binary.BigEndian.Uint64(one.GetContext())
+		}
+	case raftpb.EntryConfChangeV2:
+		several := &raftpb.ConfChangeV2{}
+		if err := proto.Unmarshal(e.GetData(), several); err != nil {
+			return fmt.Errorf("decode change of members: %w", err)
+		}
+		next = several
+	default:
+		return fmt.Errorf("entry type %v is unknown to this clusterd: start a newer version on this node", e.GetType())
 	}
-	seq, n := binary.Uvarint(data[1:])
-	if n <= 0 {
-		return 0, nil, errors.New("entry has no proposal number")
+	c.reconfigure(c.node.ApplyConfChange(next))
+	if change := c.change; change != nil && change.key == (proposalKey{e.GetTerm(), seq}) {
+		c.change = nil
+		change.ended(nil)
 	}
-	return seq, data[1+n:], nil
+	return nil
 }

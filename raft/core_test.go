@@ -51,7 +51,7 @@ func (p *pure) settle() []*raftpb.Message {
 		}
 		sent = append(sent, rd.Messages...)
 		for _, e := range rd.CommittedEntries {
-			if err := p.apply(e, p.machine); err != nil {
+			if err := p.apply(e, p.machine, &marks{}); err != nil {
 				p.t.Fatal(err)
 			}
 		}
@@ -81,7 +81,7 @@ func (p *pure) answer(sent []*raftpb.Message) {
 			if m.GetTo() != 2 {
 				continue
 			}
-			if err := p.step(reply); err != nil {
+			if err := p.step(reply, p.now); err != nil {
 				p.t.Fatal(err)
 			}
 		}
@@ -108,8 +108,8 @@ type ending struct {
 }
 
 // wish makes a proposal that records its endings.
-func wish(data string, to *[]ending) *proposal {
-	return &proposal{data: []byte(data), deliver: func(index uint64, result any, err error) {
+func wish(data string, to *[]ending) Proposal {
+	return Proposal{Data: []byte(data), Ended: func(index uint64, result any, err error) {
 		*to = append(*to, ending{index, result, err})
 	}}
 }
@@ -126,17 +126,17 @@ func TestProposalEndings(t *testing.T) {
 		{"committed", true, func(p *pure) { p.answer(p.settle()) }, nil},
 		{"deposed", true, func(p *pure) {
 			p.settle()
-			if err := p.step(&raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(p.term + 1)}); err != nil {
+			if err := p.step(&raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(p.term + 1)}, p.now); err != nil {
 				t.Fatal(err)
 			}
 			p.settle()
 		}, ErrLeadershipLost},
 		{"deposed before it was written", true, func(p *pure) {
-			if err := p.step(&raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(p.term + 1)}); err != nil {
+			if err := p.step(&raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(p.term + 1)}, p.now); err != nil {
 				t.Fatal(err)
 			}
 			var more []ending
-			p.propose([]*proposal{wish("more", &more)})
+			p.propose([]Proposal{wish("more", &more)})
 			if len(more) != 1 || !errors.Is(more[0].err, ErrNotLeader) {
 				t.Errorf("second proposal: %v", more)
 			}
@@ -152,10 +152,12 @@ func TestProposalEndings(t *testing.T) {
 		{"closed", true, func(p *pure) { p.abandon(ErrClosed) }, ErrClosed},
 		{"handing over", true, func(p *pure) {
 			p.answer(p.settle())
-			p.node.TransferLeader(2)
+			p.tick(p.now)
+			p.answer(p.settle())
+			p.transfer(2, func(error) {})
 			p.settle()
 			var more []ending
-			p.propose([]*proposal{wish("more", &more)})
+			p.propose([]Proposal{wish("more", &more)})
 			if len(more) != 1 || !errors.Is(more[0].err, ErrNotLeader) {
 				t.Errorf("proposal while handing over: %v", more)
 			}
@@ -171,7 +173,7 @@ func TestProposalEndings(t *testing.T) {
 				p.lead()
 			}
 			var got []ending
-			p.propose([]*proposal{wish("a", &got), wish("b", &got)})
+			p.propose([]Proposal{wish("a", &got), wish("b", &got)})
 			test.then(p)
 			if len(got) != 2 || !errors.Is(got[0].err, test.want) || !errors.Is(got[1].err, test.want) || len(p.waiting) > 0 {
 				t.Fatalf("endings %v, %d waiting; want %v", got, len(p.waiting), test.want)
@@ -189,9 +191,9 @@ func TestProposalNumbersBelongToTheTerm(t *testing.T) {
 	p := newPure(t, &journal{}, 1, 2)
 	p.lead()
 	var got []ending
-	p.propose([]*proposal{wish("mine", &got)})
+	p.propose([]Proposal{wish("mine", &got)})
 	other := &raftpb.Entry{Index: new(p.applied + 1), Term: new(p.term - 1), Data: encodeEntry(p.seq, []byte("theirs"))}
-	if err := p.apply(other, p.machine); err != nil {
+	if err := p.apply(other, p.machine, &marks{}); err != nil {
 		t.Fatal(err)
 	}
 	if len(got) > 0 {
@@ -206,7 +208,7 @@ func TestBusy(t *testing.T) {
 	data := string(make([]byte, 900))
 	var got []ending
 	for range 20 {
-		p.propose([]*proposal{wish(data, &got)})
+		p.propose([]Proposal{wish(data, &got)})
 	}
 	if len(got) < 8 || len(got) > 10 || !errors.Is(got[0].err, ErrBusy) {
 		t.Fatalf("endings %v, want %v for what is over 10000 bytes", got, ErrBusy)
@@ -222,7 +224,7 @@ func TestApplyInOrder(t *testing.T) {
 	j := &journal{}
 	p := newPure(t, j, 1)
 	for _, index := range []uint64{1, 3} {
-		if err := p.apply(&raftpb.Entry{Index: new(index), Term: new(uint64(1)), Data: encodeEntry(1, []byte("x"))}, j); err == nil {
+		if err := p.apply(&raftpb.Entry{Index: new(index), Term: new(uint64(1)), Data: encodeEntry(1, []byte("x"))}, j, &marks{}); err == nil {
 			t.Errorf("index %d was applied after 1", index)
 		}
 	}
@@ -255,9 +257,9 @@ func TestApplyKinds(t *testing.T) {
 		{"empty", raftpb.EntryNormal, nil, false, nil, nil},
 		{"proposal", raftpb.EntryNormal, encodeEntry(300, []byte("x")), false, nil, []string{"x"}},
 		{"empty proposal", raftpb.EntryNormal, encodeEntry(0, nil), false, nil, []string{""}},
-		{"unknown format", raftpb.EntryNormal, []byte{2, 1, 'x'}, true, nil, nil},
-		{"no number", raftpb.EntryNormal, []byte{entryFormat}, true, nil, nil},
-		{"endless number", raftpb.EntryNormal, append([]byte{entryFormat}, bytes.Repeat([]byte{0xff}, 20)...), true, nil, nil},
+		{"unknown format", raftpb.EntryNormal, []byte{9, 1, 'x'}, true, nil, nil},
+		{"no number", raftpb.EntryNormal, []byte{entryProposal}, true, nil, nil},
+		{"endless number", raftpb.EntryNormal, append([]byte{entryProposal}, bytes.Repeat([]byte{0xff}, 20)...), true, nil, nil},
 		{"change of members", raftpb.EntryConfChange, change, false, []uint64{9}, nil},
 		{"damaged change of members", raftpb.EntryConfChange, []byte{0xff}, true, nil, nil},
 		{"joint change of members", raftpb.EntryConfChangeV2, changeV2, false, []uint64{9}, nil},
@@ -267,7 +269,7 @@ func TestApplyKinds(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			j := &journal{}
 			p := newPure(t, j, 1)
-			err := p.apply(&raftpb.Entry{Index: new(uint64(2)), Term: new(uint64(1)), Type: test.kind.Enum(), Data: test.data}, j)
+			err := p.apply(&raftpb.Entry{Index: new(uint64(2)), Term: new(uint64(1)), Type: test.kind.Enum(), Data: test.data}, j, &marks{})
 			if (err != nil) != test.wantErr || !slices.Equal(p.conf.GetLearners(), test.learners) || !slices.Equal(j.all(), test.applied) {
 				t.Errorf("error %v, learners %v, applied %q", err, p.conf.GetLearners(), j.all())
 			}
@@ -296,33 +298,39 @@ func TestLease(t *testing.T) {
 	p.answer(asked)
 	check("before the end of the second", begun.Add((2+leaseTicks)*time.Second-1), true)
 	check("after it", begun.Add((2+leaseTicks)*time.Second), false)
-	if len(p.rounds) > 0 {
-		t.Errorf("%d rounds are open", len(p.rounds))
+	if len(p.lease.rounds) > 0 {
+		t.Errorf("%d rounds are open", len(p.lease.rounds))
 	}
-	if err := p.step(&raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(p.term + 1)}); err != nil {
+	if err := p.step(&raftpb.Message{Type: raftpb.MsgHeartbeat.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: new(p.term + 1)}, p.now); err != nil {
 		t.Fatal(err)
 	}
 	p.settle()
 	check("deposed", p.now, false)
-	if !p.lease.IsZero() {
-		t.Errorf("lease %v of a follower", p.lease)
+	if !p.lease.until.IsZero() {
+		t.Errorf("lease %v of a follower", p.lease.until)
 	}
 }
 
 func FuzzDecodeEntry(f *testing.F) {
 	f.Add(encodeEntry(1, []byte("payload")))
-	f.Add([]byte{entryFormat})
+	f.Add(encodeNumbered(entrySum, 300, []byte("hash")))
+	f.Add([]byte{entryProposal})
+	f.Add([]byte{entryMark})
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) == 0 {
 			return // the entry of a new leader
 		}
-		seq, payload, err := decodeEntry(data)
+		e, err := decodeEntry(data)
 		if err != nil {
 			return
 		}
-		again, same, err := decodeEntry(encodeEntry(seq, payload))
-		if err != nil || again != seq || !bytes.Equal(same, payload) {
-			t.Errorf("%d %q became %d %q, %v", seq, payload, again, same, err)
+		encoded := []byte{entryMark}
+		if e.format != entryMark {
+			encoded = encodeNumbered(e.format, e.number, e.payload)
+		}
+		again, err := decodeEntry(encoded)
+		if err != nil || again.format != e.format || again.number != e.number || !bytes.Equal(again.payload, e.payload) {
+			t.Errorf("%+v became %+v, %v", e, again, err)
 		}
 	})
 }

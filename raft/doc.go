@@ -3,13 +3,17 @@
 //
 // # Parts
 //
-// core.go is pure: the protocol (go.etcd.io/raft) and the table of proposals that wait for their
-// entry. peer.go is the one loop that feeds it with ticks, proposals and messages, and carries out
-// what it wants in this order: write, send, apply, advance. log.go is the log on disk, snapshot.go
-// the snapshot files beside it, transport.go what a way to the other peers must offer.
+// core.go and its neighbours (lease.go, membership.go, handover.go, reads.go, marks.go, entries.go) are
+// pure: the protocol (go.etcd.io/raft) and what waits for an outcome. [Member] (member.go) adds a
+// [Storage] and a state machine and carries out what the protocol wants in this order: write, send,
+// apply, advance. It has no goroutine, clock or network, so that a simulation can own thousands.
+// [Peer] (peer.go, loop.go) is one on this machine: a loop that feeds a member with ticks, proposals and
+// messages. log.go is its storage on disk, snapshot.go and exchange.go the snapshot files beside it,
+// [Network] (network.go, transfer.go) its way to the other peers, offline.go what can be done with the
+// files while nobody has them open.
 //
-// The loop owns the core, the log and the state machine; nobody else touches them. A second
-// goroutine exists only while a snapshot is written.
+// The loop owns the member, the log and the state machine; nobody else touches them. Other goroutines
+// exist only while a snapshot is written, sent or received, or a state summed.
 //
 // # Proposals
 //
@@ -34,7 +38,10 @@
 //	│   │                                term of: the entry before the first, the last, the snapshot
 //	│   └── entries
 //	│       └── <index, 8 bytes>         CRC-32C, raftpb.Entry
-//	└── snapshot-<index>-<term>          header, conf state, bytes of the state machine, CRC-32C
+//	├── snapshot-<index>-<term>          header, conf state, bytes of the state machine, CRC-32C
+//	├── received-<index>-<term>          the same from another peer, whole, until it is installed
+//	├── received-<index>-<term>-<size>-<crc>.part      the same while it is being received
+//	└── diverged                         why this directory must not be used any more
 //
 // All that one turn of the protocol wants written goes into one transaction, which also rewrites
 // the state, so that a lost or cut-off tail of the log is noticed. The commit index alone is not
@@ -47,13 +54,30 @@
 // they stop the peer: [Peer.Done], [Peer.Err]. Nothing is repaired silently and nothing passed over
 // (CLU-32).
 //
+// Every SnapshotEntries entries all peers take the hash of their state after the same entry, and the
+// leader appends its own: a peer that has another stops with a [*DivergedError] and does not start again
+// with that state (CLU-32). It is the leader's that counts: a leader that is wrong stops all others, and
+// then itself for want of a quorum.
+//
 // # Leadership
 //
 // [Leadership] with Leader set is given out only after an entry of the new leader's own term was
 // applied: then all that earlier leaders committed is in the state machine. Pre-vote and
 // check-quorum are on. A peer that is the only voter does not wait for an election time-out. With
 // other voters, a leader acts on a lease that is shorter than the shortest time in which they can
-// elect another; [Peer.Leading] tells whether it still runs (CLU-33).
+// elect another; [Peer.Leading] tells whether it still runs. lease.go says why that holds also over
+// restarts, changes of members and transfers (CLU-33).
 //
-// Member ids are never used again for another member, nor for a member that lost its disk.
+// # Members
+//
+// The voters of a new group begin with the same log, which names them. Any other member begins with an
+// empty one (Config.Join) and is added by the leader as a learner, gets a snapshot or the log, and is
+// promoted when it is caught up: [Peer.Change]. Members are changed one at a time (CLU-37). The leader
+// is not removed: it hands over first ([Peer.Transfer]).
+//
+// A change counts for a member when it applied the entry. A removed member mostly learns of it
+// ([Peer.Removed]); one that was away does not, goes on asking for votes, and is refused: with pre-vote
+// it cannot disturb the term, those who hear the leader do not answer it, and the transport does not let
+// it in. Member ids are never used again for another member, nor for a member that lost its disk: a
+// member that forgot what it acknowledged would be counted for entries that it does not have.
 package raft

@@ -147,17 +147,15 @@ func (l *log) begin(cfg Config) error {
 	if err := os.Remove(aside); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return onDisk("remove", aside, err)
 	}
-	// Every first voter begins with the same entries, as if a leader of term 1 had committed them.
-	first := logState{id: cfg.ID, term: 1, commit: uint64(len(cfg.Voters)), lastIndex: uint64(len(cfg.Voters)), lastTerm: 1}
+	first := logState{id: cfg.ID}
 	var entries []*raftpb.Entry
-	for i, voter := range cfg.Voters {
-		data, err := proto.Marshal(&raftpb.ConfChange{Type: raftpb.ConfChangeAddNode.Enum(), NodeId: new(voter)})
+	if !cfg.Join {
+		hard, bootstrap, err := FirstEntries(cfg.Voters)
 		if err != nil {
-			return fmt.Errorf("encode member %d: %w", voter, err)
+			return err
 		}
-		entries = append(entries, &raftpb.Entry{
-			Type: raftpb.EntryConfChange.Enum(), Term: new(uint64(1)), Index: new(uint64(i + 1)), Data: data,
-		})
+		first.term, first.commit, entries = hard.GetTerm(), hard.GetCommit(), bootstrap
+		first.lastIndex, first.lastTerm = hard.GetCommit(), hard.GetTerm()
 	}
 	db, err := l.openDB(aside)
 	if err != nil {

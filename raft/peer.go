@@ -5,39 +5,33 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"sync"
 	"time"
 
-	etcdraft "go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// Peer is a running member. Its methods may be called from any goroutine.
+// Peer is a running member: one loop that owns a [Member] on the disk of this machine. Its methods may
+// be called from any goroutine.
 type Peer struct {
-	cfg     Config
-	log     *slog.Logger
-	machine StateMachine
+	cfg  Config
+	log  *slog.Logger
+	disk *log
 
 	// Owned by the loop.
-	core       *core
-	storage    Storage
-	disk       *log
-	writing    chan error // outcome of the snapshot being written, nil if none is
-	written    *raftpb.SnapshotMetadata
-	keep       uint64 // entries before it that stay in the log
-	announced  Leadership
-	seenLeader uint64
-	changes    uint64 // of the leader
-	ticks      uint64
-	heard      map[uint64]uint64 // tick at which another member was last known to answer
+	member    *Member
+	working   int // pieces of work aside
+	announced Leadership
+	seen      Status // as of the last announcement
 
-	snapshot uint64 // newest in the log
-	grown    uint64 // bytes applied since it was begun
-
-	proposals  chan *proposal
+	proposals  chan Proposal
+	reads      chan func(index uint64, err error)
 	messages   chan *raftpb.Message
-	reports    chan func() error
+	calls      chan func(*Member) error // an error stops the peer
+	worked     chan func()
 	leadership chan Leadership
+	removed    chan struct{} // closed when this peer learned that it was removed
 	stop       chan struct{} // closed by Close
 	stopOnce   sync.Once
 	done       chan struct{} // closed when all is over
@@ -51,11 +45,13 @@ type Peer struct {
 	fsync  latencies
 }
 
-// Open starts a member with the log in its directory, or as a member of a new group if there is
-// none. The machine must be new. When Open returns, the machine stands where the log on disk is
-// known to be committed; who leads comes on [Peer.Leadership].
+// Open starts a member with the log in its directory. If there is none, it is a member of a new group,
+// or with Config.Join one that waits for the leader of an existing group to add it. The machine must be
+// new. When Open returns, the machine stands where the log on disk is known to be committed; who leads
+// comes on [Peer.Leadership].
 //
-// A file that cannot be used is a [*DiskError].
+// A file that cannot be used is a [*DiskError]; a directory whose state was found to differ from that of
+// the group is a [*DivergedError].
 func Open(cfg Config, machine StateMachine) (*Peer, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -75,46 +71,30 @@ func Open(cfg Config, machine StateMachine) (*Peer, error) {
 // start restores the machine and starts the loop on a log.
 func start(cfg Config, machine StateMachine, l *log, s Storage) (*Peer, error) {
 	p := &Peer{
-		cfg: cfg, log: cfg.Logger, machine: machine, storage: s, disk: l,
-		snapshot:  l.state.snapIndex,
-		proposals: make(chan *proposal, maxBatch), messages: make(chan *raftpb.Message, maxBatch),
-		reports:    make(chan func() error),
-		heard:      make(map[uint64]uint64),
-		leadership: make(chan Leadership, 1),
-		stop:       make(chan struct{}), done: make(chan struct{}),
+		cfg: cfg, log: cfg.Logger, disk: l,
+		proposals: make(chan Proposal, maxBatch), messages: make(chan *raftpb.Message, maxBatch),
+		reads: make(chan func(uint64, error)), calls: make(chan func(*Member) error),
+		worked: make(chan func()), leadership: make(chan Leadership, 1), removed: make(chan struct{}),
+		stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	l.wrote = func(took time.Duration) {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		p.fsync.add(took)
 	}
-	at := &raftpb.SnapshotMetadata{}
-	snap, err := s.Snapshot()
-	if err == nil {
-		at = snap.GetMetadata()
-		err = s.ReadSnapshot(at.GetIndex(), at.GetTerm(), machine.Restore)
-	}
-	if err != nil && !errors.Is(err, etcdraft.ErrSnapshotTemporarilyUnavailable) {
-		return nil, err
-	}
-	err = p.protect(func() (err error) {
-		p.core, err = newCore(coreConfig{
-			id: cfg.ID, tick: cfg.TickInterval, storage: s, applied: at, pile: maxUncommittedBytes,
-			logger: protocolLogger{cfg.Logger},
-		})
-		if err != nil {
-			return err
-		}
-		if err := p.settle(); err != nil {
-			return err
-		}
-		return p.core.campaign()
+	var err error
+	p.member, err = NewMember(MemberConfig{
+		ID: cfg.ID, TickInterval: cfg.TickInterval, Storage: s, Machine: machine,
+		Send: p.send, Aside: p.aside, Nonce: rand.Uint64(), Logger: cfg.Logger,
+		SnapshotEntries: cfg.SnapshotEntries, KeepEntries: cfg.KeepEntries, SnapshotBytes: cfg.logBytes,
 	})
 	if err != nil {
 		return nil, err
 	}
-	p.observePeers()
-	p.log.Info("raft log opened", "peer", cfg.ID, "term", p.core.term, "index", p.core.applied, "snapshot", p.snapshot)
+	p.announce()
+	p.publish()
+	p.publishMembers()
+	p.log.Info("raft log opened", "peer", cfg.ID, "term", p.seen.Term, "index", p.seen.Applied, "snapshot", p.seen.Snapshot)
 	go p.run()
 	return p, nil
 }
@@ -151,7 +131,7 @@ func (p *Peer) Submit(ctx context.Context, data []byte, ended func(index uint64,
 		return fmt.Errorf("%w: %d bytes, at most %d are allowed", ErrTooLarge, len(data), maxProposalBytes)
 	}
 	begun := time.Now()
-	proposal := &proposal{data: data, deliver: func(index uint64, result any, err error) {
+	proposal := Proposal{Data: data, Ended: func(index uint64, result any, err error) {
 		if err == nil {
 			p.mu.Lock()
 			p.commit.add(time.Since(begun))
@@ -189,7 +169,7 @@ func (p *Peer) drain() {
 	for {
 		select {
 		case proposal := <-p.proposals:
-			proposal.deliver(0, nil, p.endError())
+			proposal.Ended(0, nil, p.endError())
 		default:
 			return
 		}
@@ -246,7 +226,7 @@ func (p *Peer) Close() error {
 func (p *Peer) OpenSnapshot(index, term uint64) (*SnapshotReader, error) {
 	r, err := p.disk.files.open(index, term)
 	if err != nil && !errors.Is(err, ErrNoSnapshot) {
-		p.report(func() error { return err })
+		p.report(func(*Member) error { return err })
 	}
 	return r, err
 }
@@ -277,31 +257,96 @@ func (p *Peer) Receive(ctx context.Context, m *raftpb.Message) error {
 
 // ReportUnreachable says that a message to a peer could not be delivered.
 func (p *Peer) ReportUnreachable(id uint64) {
-	p.report(func() error {
-		p.core.node.ReportUnreachable(id)
+	p.report(func(m *Member) error {
+		m.ReportUnreachable(id)
 		return nil
 	})
 }
 
-// ReportSnapshot says whether a snapshot (MsgSnap) reached a peer.
+// ReportSnapshot says whether the snapshot of a MsgSnap reached a peer. Each must be reported.
 func (p *Peer) ReportSnapshot(id uint64, delivered bool) {
-	status := etcdraft.SnapshotFailure
-	if delivered {
-		status = etcdraft.SnapshotFinish
-	}
-	p.report(func() error {
-		p.core.node.ReportSnapshot(id, status)
+	p.report(func(m *Member) error {
+		m.ReportSnapshot(id, delivered)
 		return nil
 	})
 }
 
-// report has the loop call a function, whose error stops the peer.
-func (p *Peer) report(fn func() error) {
+// report has the loop call a function, unless the peer has ended.
+func (p *Peer) report(fn func(*Member) error) {
 	select {
-	case p.reports <- fn:
+	case p.calls <- fn:
 	case <-p.done:
 	}
 }
+
+// Change changes the members of the group, on the leader: the error is a [*NotLeaderError] elsewhere.
+// When it returns without an error the change is committed and applied here, or things were as wanted
+// before. One change at a time: [ErrChangePending]. A learner is promoted only when it answers and had
+// everything that was committed an election time-out ago: [ErrNotCaughtUp]. The leader itself is neither
+// demoted nor removed: [ErrLeaderStays]. No change leaves a group in which too few voters answer:
+// [ErrNoQuorum]. After any other error, or the end of the context, the outcome is open: it may be tried
+// again, a change that was made already ends well.
+func (p *Peer) Change(ctx context.Context, change MemberChange) error {
+	return p.await(ctx, func(m *Member, ended func(error)) { m.Change(change, ended) })
+}
+
+// Transfer hands the leadership to a voter, or if to is 0 to the one of those that answer whose log
+// reaches farthest. It returns when another peer leads, mostly that one, or with an error: [ErrNotTaken],
+// [ErrNoMember], [ErrNotCaughtUp], [ErrNotLeader]. From the call on, proposals are refused; those under
+// way are waited for, for half an election time-out at most.
+func (p *Peer) Transfer(ctx context.Context, to uint64) error {
+	return p.await(ctx, func(m *Member, ended func(error)) { m.Transfer(to, ended) })
+}
+
+// await has the loop begin something and waits for its end.
+func (p *Peer) await(ctx context.Context, begin func(m *Member, ended func(error))) error {
+	outcome := make(chan error, 1)
+	call := func(m *Member) error {
+		begin(m, func(err error) { outcome <- err })
+		return nil
+	}
+	select {
+	case p.calls <- call:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-p.done:
+		return p.endError()
+	}
+	select {
+	case err := <-outcome:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// ReadIndex returns when this peer, leader or not, has applied all that was acknowledged to anybody
+// before the call: what is read from the state machine then is fresh. It returns the index. Without an
+// answer from a leader within two election time-outs the error is an [ErrNotLeader].
+func (p *Peer) ReadIndex(ctx context.Context) (uint64, error) {
+	type outcome struct {
+		index uint64
+		err   error
+	}
+	ended := make(chan outcome, 1)
+	select {
+	case p.reads <- func(index uint64, err error) { ended <- outcome{index, err} }:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-p.done:
+		return 0, p.endError()
+	}
+	select {
+	case o := <-ended:
+		return o.index, o.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// Removed is closed when this peer learns that it was removed from its group. It stays open if it is
+// told in no other way: the others need not talk to it any more. It then does no harm, but is of no use.
+func (p *Peer) Removed() <-chan struct{} { return p.removed }
 
 // endError is the answer of a peer that has ended.
 func (p *Peer) endError() error {

@@ -18,23 +18,35 @@ type Status struct {
 	Snapshot uint64 // index of the newest snapshot, 0 if there is none
 	LogBytes int64  // size of log.db
 
-	Proposals     uint64 // appended by this process
-	Waiting       int    // proposals under way
-	LeaderChanges uint64 // seen by this process
+	SnapshotUnderWay  bool   // one is being written
+	SnapshotsReceived uint64 // from a leader, by this process
+	Proposals         uint64 // and changes of members, appended by this process
+	Waiting           int    // proposals under way
+	LeaderChanges     uint64 // seen by this process
 
 	CommitLatency Latency // from Propose to applied
 	FsyncLatency  Latency // of one write to the log
-	Voters        []uint64
-	Peers         []PeerStatus // of the other members, in the order of their ids; on the leader only
+
+	Voters, Learners []uint64 // members, in the order of their ids
+	ChangePending    bool     // this leader has a change of members under way
+	HandingOver      bool     // this leader told another to take over, and does not act any more
+	Removed          bool     // this peer was removed from the group
+	// Peers are the other members, in the order of their ids.
+	Peers []PeerStatus
 }
 
-// PeerStatus is another member as the leader sees it.
+// PeerStatus is another member as this peer sees it.
 type PeerStatus struct {
-	ID     uint64
-	Match  uint64 // index up to which its log equals the leader's
-	Lag    uint64 // entries that it misses
-	Active bool   // heard of within the last two election time-outs
-	Voter  bool
+	ID             uint64
+	Voter, Learner bool
+	LastHeard      time.Time // when its last message came; zero if none came to this process
+
+	// On the leader only:
+	Match            uint64 // index up to which its log equals the leader's
+	Lag              uint64 // entries that it misses
+	Active           bool   // answered within the last election time-out
+	CaughtUp         bool   // could be promoted
+	SnapshotUnderWay bool   // it needs a snapshot, which is being sent
 }
 
 // Latency describes durations: their number and sum since the peer was opened, the rest over the
