@@ -26,7 +26,8 @@ type agent struct {
 	active bool   // its resources are offered
 	// drain is set while an operator has it deactivated or drained; never changed.
 	drain *registry.Drain
-	// draining says that its tasks are to end; settling that the end of that is being recorded.
+	// draining says that its tasks are to end; settling that the end of that is being recorded, or will
+	// be tried again.
 	draining, settling bool
 	// leaving says that a registry operation in flight ends the agent.
 	leaving bool

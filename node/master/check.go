@@ -140,6 +140,12 @@ func (m *Master) checkAgent(a *agent, report func(string, ...any)) {
 	if a.active && !a.connected() && !a.leaving {
 		report("agent %s is active and not connected", a.id)
 	}
+	if d, _ := m.registry.Drain(string(a.id)); d != a.drain || a.draining != isDraining(d) || a.active && d != nil {
+		report("agent %s: active %t, draining %t, and drained as %v, the registry has %v", a.id, a.active, a.draining, a.drain, d)
+	}
+	if a.draining && a.connected() && a.tasks.len() == 0 && !a.settling && !a.leaving {
+		report("agent %s has nothing left and is not drained", a.id)
+	}
 }
 
 func (m *Master) checkOffer(o *offer, report func(string, ...any)) {

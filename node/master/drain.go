@@ -13,6 +13,7 @@ import (
 
 const (
 	unknownAgent = "Unknown agent"
+	markedGone   = "Agent has been marked gone"
 	// agentVanished answers for an agent that was removed while an operator's call waited for the
 	// registry (OPR-59).
 	agentVanished = "Agent removed while processing the call"
@@ -176,11 +177,11 @@ func (m *Master) settleDrains() {
 		a.settling = true
 		m.propose(&registry.Op{Op: &registry.Op_AgentDrained{AgentDrained: &registry.AgentDrained{AgentId: a.id.Proto()}}},
 			func(_ registry.Result, err error) {
-				a.settling = false
 				if err != nil {
 					m.settleLater(a)
 					return
 				}
+				a.settling = false
 				m.readDrain(a)
 				m.maybeDrained(a) // if it is drained anew by now
 			})
@@ -190,10 +191,15 @@ func (m *Master) settleDrains() {
 
 // settleLater tries again what was not committed.
 func (m *Master) settleLater(a *agent) {
-	m.timers.set(m.now.Add(proposeAgain), func() { m.maybeDrained(a) })
+	a.settling = true
+	m.timers.set(m.now.Add(proposeAgain), func() {
+		a.settling = false
+		m.maybeDrained(a)
+	})
 }
 
-// markGone ends an agent for ever when it is drained (SCH-270, OPR-57).
+// markGone ends an agent for ever when it is drained (SCH-270, OPR-57). Nothing can come to an agent
+// meanwhile: it gets no offers, and its registration would wait.
 func (m *Master) markGone(a *agent) {
 	m.counters.add("master/slave_shutdowns_scheduled")
 	m.beginLeaving(a.id, true)
@@ -208,21 +214,12 @@ func (m *Master) markGone(a *agent) {
 		} else {
 			m.counters.add("master/slave_shutdowns_completed")
 			m.counters.add("master/slave_removals")
-			m.agentGone(a)
+			m.tell(a, shutdownMessage(markedGone))
+			m.dropAgent(a)
+			m.announceFailure(a.id)
 		}
 		m.releaseAgent(a.id)
 	})
-}
-
-// agentGone tells everybody, in the order of SCH-270.
-func (m *Master) agentGone(a *agent) {
-	const message = "Agent has been marked gone"
-	for t := range a.tasks.values() {
-		m.endTask(t, v1.TaskState_TASK_GONE_BY_OPERATOR, v1.TaskStatus_REASON_AGENT_REMOVED_BY_OPERATOR, message)
-	}
-	m.tell(a, shutdownMessage(message))
-	m.dropAgent(a)
-	m.announceFailure(a.id)
 }
 
 // drainInfo is how operators see a drain, nil without one (OPR-39).

@@ -30,7 +30,7 @@ func reregister(fw *v1.FrameworkInfo, tasks string) string {
 		frameworks = compact(fw)
 	}
 	info := agentInfo[:len(agentInfo)-1] + `,"id":{"value":"m-S0"}}`
-	return `{"register":{"agent":` + info + `,"version":"0.1.0","ip":"10.0.0.1","frameworks":[` + frameworks + `],"tasks":[` + tasks + `]}}`
+	return `{"register":{"agent":` + info + `,"version":"0.1.0",` + draining + `,"ip":"10.0.0.1","frameworks":[` + frameworks + `],"tasks":[` + tasks + `]}}`
 }
 
 func taskReport(id, state string) string {
@@ -196,5 +196,104 @@ func TestReportedWhileAdmitted(t *testing.T) {
 	v := h.view().State
 	if len(v.GetFrameworks.GetFrameworks()) != 1 || len(v.GetTasks.GetTasks()) != 1 || v.GetFrameworks.GetFrameworks()[0].GetRecovered() {
 		t.Fatalf("frameworks: %v", v.GetFrameworks)
+	}
+}
+
+// CLU-62, SCH-277: tasks and executors of a framework that has not subscribed again are rebuilt with
+// their resources, shown, and left alone; when it comes back they are its own.
+func TestTasksBeforeTheirFramework(t *testing.T) {
+	old, a, id := running(t, aware("f"), "t1")
+	h := newLeader(old, time.Second)
+	executor := `{"type":"CUSTOM","executor_id":{"value":"e1"},"framework_id":{"value":"m-0000"},"command":{"value":"x"},
+	 "resources":[{"name":"cpus","type":"SCALAR","scalar":{"value":0.25},"allocation_info":{"role":"*"}}]}`
+	task := taskReport("t1", "TASK_RUNNING")
+	frame := reregister(withID(aware("f"), id), task)
+	h.agent(1, frame[:len(frame)-2]+`,"executors":[`+executor+`]}}`)
+	v := h.view().State
+	if len(v.GetTasks.GetTasks()) != 1 || len(v.GetExecutors.GetExecutors()) != 1 || !v.GetFrameworks.GetFrameworks()[0].GetRecovered() {
+		t.Fatalf("state: %v", v)
+	}
+	for _, r := range v.GetAgents.GetAgents()[0].GetAllocatedResources() {
+		if r.GetName() == "cpus" && r.GetScalar().GetValue() != 0.75 {
+			t.Fatalf("allocated: %v", r)
+		}
+	}
+	// Its updates are kept by the agent until somebody acknowledges them.
+	h.update(1, id, "t1", "TASK_FINISHED", 8)
+	if frames := h.takeFrames(1); len(frames) != 1 {
+		t.Fatalf("frames: %v", frames)
+	}
+	if v := h.view().State; len(v.GetTasks.GetTasks()) != 1 || v.GetTasks.GetTasks()[0].GetState() != v1.TaskState_TASK_FINISHED {
+		t.Fatalf("tasks: %v", v.GetTasks)
+	}
+	h.subscribe(1, withID(aware("f"), id))
+	if frames := h.takeFrames(1); len(frames) != 1 || frames[0].GetUpdateFramework() == nil { // SCH-230
+		t.Fatalf("frames: %v", frames)
+	}
+	h.acknowledge(1, a, "t1", 8)
+	if v := h.view().State; len(v.GetTasks.GetTasks()) != 0 || len(v.GetTasks.GetCompletedTasks()) != 1 {
+		t.Fatalf("tasks: %v", v.GetTasks)
+	}
+}
+
+// SCH-91: executors without tasks of a framework that was removed under an earlier leader.
+func TestExecutorsOfRemovedFramework(t *testing.T) {
+	old, _, id := running(t, aware("f"))
+	old.send(1, `{"type":"TEARDOWN"}`)
+	h := newLeader(old, time.Second)
+	frame := reregister(withID(aware("f"), id), "")
+	h.agent(1, frame[:len(frame)-2]+`,"executors":[{"executor_id":{"value":"e1"},"framework_id":{"value":"m-0000"},"command":{"value":"x"}}]}}`)
+	frames := h.takeFrames(1)
+	if len(frames) != 2 || frames[1].GetShutdownFramework().GetFrameworkId().GetValue() != string(id) {
+		t.Fatalf("frames: %v", frames)
+	}
+	if v := h.view().State; len(v.GetExecutors.GetExecutors()) != 0 || len(v.GetFrameworks.GetFrameworks()) != 0 {
+		t.Fatalf("state: %v", v)
+	}
+}
+
+// SCH-87: a framework that came back under the old leader counts as connected when that one dies, however
+// long it had been away before, and again under the leader after that.
+func TestFailoverTimeIsWholeAfterReturn(t *testing.T) {
+	old := newHarness(t, testConfig())
+	info := aware("f")
+	info.FailoverTimeout = proto.Float64(3600)
+	old.subscribe(1, info)
+	old.wait(time.Second)
+	old.do(StreamClosed{Stream: 1})
+	old.wait(50 * time.Minute)
+	old.subscribe(2, withID(info, "m-0000"))
+	old.wait(time.Minute)
+	second := newLeader(old, 0)
+	second.wait(55 * time.Minute)
+	if second.m.frameworks.len() != 1 {
+		t.Fatal("removed before its time")
+	}
+	third := newLeader(second, 0)
+	third.wait(59 * time.Minute)
+	if third.m.frameworks.len() != 1 {
+		t.Fatal("removed before its time by the next leader")
+	}
+	third.wait(2 * time.Minute)
+	if third.m.frameworks.len() != 0 {
+		t.Fatal("not removed")
+	}
+}
+
+// SCH-77, SCH-87: the newest FrameworkInfo survives, with the role and the time-out that came with it.
+func TestFrameworkInfoSurvives(t *testing.T) {
+	old := newHarness(t, testConfig())
+	old.subscribe(1, aware("f"))
+	changed := withID(aware("renamed"), "m-0000")
+	changed.Roles, changed.FailoverTimeout = []string{"r1", "r2"}, proto.Float64(7200)
+	old.subscribe(2, changed)
+	h := newLeader(old, time.Second)
+	got := h.view().State.GetFrameworks.GetFrameworks()[0]
+	if !proto.Equal(got.GetFrameworkInfo(), changed) {
+		t.Fatalf("got %v", got.GetFrameworkInfo())
+	}
+	h.wait(time.Hour)
+	if h.m.frameworks.len() != 1 {
+		t.Fatal("the first failover time-out counts")
 	}
 }

@@ -2,6 +2,7 @@ package master
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strings"
@@ -44,6 +45,7 @@ type harness struct {
 	closed   map[StreamID]bool
 	frames   map[ConnID][]*wire.ToAgent
 	shut     map[ConnID]bool
+	logs     []string
 	lastView *View
 }
 
@@ -130,6 +132,40 @@ func (h *harness) commitNext() {
 	h.step(Committed{Op: op, Result: result})
 }
 
+// failNext steps the oldest proposal's Committed as one that was lost.
+func (h *harness) failNext() {
+	h.t.Helper()
+	op := h.proposals[0]
+	h.proposals = h.proposals[1:]
+	h.step(Committed{Op: op, Err: errors.New("lost")})
+}
+
+// operator steps an operator's event, made with a request of its own, and returns the answer.
+func (h *harness) operator(ev func(RequestID) Event) Respond {
+	h.t.Helper()
+	h.request++
+	h.do(ev(h.request))
+	return h.answers[h.request]
+}
+
+// drain drains an agent with a config in JSON.
+func (h *harness) drain(a mesos.AgentID, config string) Respond {
+	h.t.Helper()
+	return h.operator(func(r RequestID) Event {
+		return DrainAgent{Request: r, Agent: a, Config: parse(h.t, config, &v1.DrainConfig{})}
+	})
+}
+
+func (h *harness) deactivate(a mesos.AgentID) Respond {
+	h.t.Helper()
+	return h.operator(func(r RequestID) Event { return DeactivateAgent{Request: r, Agent: a} })
+}
+
+func (h *harness) reactivate(a mesos.AgentID) Respond {
+	h.t.Helper()
+	return h.operator(func(r RequestID) Event { return ReactivateAgent{Request: r, Agent: a} })
+}
+
 func (h *harness) carryOut(e Effect) {
 	h.t.Helper()
 	switch e := e.(type) {
@@ -168,6 +204,8 @@ func (h *harness) carryOut(e Effect) {
 		h.proposals = append(h.proposals, e.Op)
 	case Answer:
 		h.lastView = e.View
+	case Log:
+		h.logs = append(h.logs, e.Message)
 	default:
 		h.t.Fatalf("unknown effect %T", e)
 	}
@@ -246,10 +284,13 @@ const agentInfo = `{"hostname":"a1","port":5051,"resources":[
  {"name":"disk","type":"SCALAR","scalar":{"value":4096}},{"name":"ports","type":"RANGES","ranges":{"range":[{"begin":31000,"end":32000}]}}],
  "attributes":[{"name":"rack","type":"TEXT","text":{"value":"r1"}}]}`
 
+// draining says that an agent can drain.
+const draining = `"capabilities":[{"type":"AGENT_DRAINING"}]`
+
 // register connects a new agent on connection c and returns its id.
 func (h *harness) register(c ConnID) mesos.AgentID {
 	h.t.Helper()
-	h.agent(c, `{"register":{"agent":`+agentInfo+`,"version":"0.1.0","ip":"10.0.0.`+fmt.Sprint(c)+`"}}`)
+	h.agent(c, `{"register":{"agent":`+agentInfo+`,"version":"0.1.0",`+draining+`,"ip":"10.0.0.`+fmt.Sprint(c)+`"}}`)
 	for _, f := range h.frames[c] {
 		if r := f.GetRegistered(); r != nil {
 			return mesos.AgentID(r.GetAgentId().GetValue())

@@ -47,6 +47,7 @@ type simAgent struct {
 	frameworks map[mesos.FrameworkID]*v1.FrameworkInfo
 	tasks      []*simTask
 	ip         string
+	draining   bool
 }
 
 type simTask struct {
@@ -154,6 +155,8 @@ func (s *simulation) randomStep() {
 			s.effects = nil
 			s.commitNext()
 		}
+	case n < 93:
+		s.operate()
 	default:
 		s.otherCall()
 	}
@@ -177,7 +180,10 @@ func (s *simulation) comeAgent() {
 }
 
 func (a *simAgent) register(t testing.TB) *wire.FromAgent {
-	reg := &wire.Register{Agent: parse(t, agentInfo, &v1.AgentInfo{}), Version: proto.String("1"), Ip: &a.ip}
+	reg := &wire.Register{
+		Agent: parse(t, agentInfo, &v1.AgentInfo{}), Version: proto.String("1"), Ip: &a.ip,
+		Capabilities: []*v1.AgentInfo_Capability{{Type: v1.AgentInfo_Capability_AGENT_DRAINING.Enum()}},
+	}
 	if a.id != "" {
 		reg.Agent.Id = a.id.Proto()
 	}
@@ -243,6 +249,9 @@ func (s *simulation) agentRead(a *simAgent, f *wire.ToAgent) {
 	switch f := f.GetMessage().(type) {
 	case *wire.ToAgent_Registered:
 		a.id = mesos.AgentID(f.Registered.GetAgentId().GetValue())
+		s.drainAgent(a, f.Registered.GetDrain())
+	case *wire.ToAgent_Drain:
+		s.drainAgent(a, f.Drain)
 	case *wire.ToAgent_Shutdown:
 		s.forgetAgent(a)
 	case *wire.ToAgent_RunTask:
@@ -252,7 +261,11 @@ func (s *simulation) agentRead(a *simAgent, f *wire.ToAgent) {
 		id := mesos.FrameworkID(f.RunTask.GetFramework().GetId().GetValue())
 		a.frameworks[id] = f.RunTask.GetFramework()
 		for _, info := range f.RunTask.GetTasks() {
-			a.tasks = append(a.tasks, &simTask{framework: id, info: info, state: v1.TaskState_TASK_STAGING})
+			t := &simTask{framework: id, info: info, state: v1.TaskState_TASK_STAGING}
+			if a.draining {
+				s.t.Errorf("agent %s is sent task %s while it drains", a.id, info.GetTaskId().GetValue())
+			}
+			a.tasks = append(a.tasks, t)
 		}
 	case *wire.ToAgent_Acknowledge:
 		a.tasks = slices.DeleteFunc(a.tasks, func(t *simTask) bool {
@@ -263,6 +276,36 @@ func (s *simulation) agentRead(a *simAgent, f *wire.ToAgent) {
 		a.tasks = slices.DeleteFunc(a.tasks, func(t *simTask) bool {
 			return t.framework == mesos.FrameworkID(f.ShutdownFramework.GetFrameworkId().GetValue())
 		})
+	}
+}
+
+// drainAgent kills all tasks; progress tells of it.
+func (s *simulation) drainAgent(a *simAgent, d *wire.Drain) {
+	a.draining = d.GetConfig() != nil
+	if !a.draining {
+		return
+	}
+	for _, t := range a.tasks {
+		if !mesos.Terminal(t.state) {
+			t.state, t.uuid = v1.TaskState_TASK_KILLED, uuid(byte(s.rand.IntN(255)+1))
+		}
+	}
+}
+
+// operate is an operator who takes agents out of service and back, also such that are not there.
+func (s *simulation) operate() {
+	if len(s.agents) == 0 {
+		return
+	}
+	id := s.agents[s.rand.IntN(len(s.agents))].id
+	s.request++
+	switch s.rand.IntN(4) {
+	case 0:
+		s.do(DrainAgent{Request: s.request, Agent: id, Config: &v1.DrainConfig{MarkGone: proto.Bool(s.rand.IntN(4) == 0)}})
+	case 1:
+		s.do(DeactivateAgent{Request: s.request, Agent: id})
+	default:
+		s.do(ReactivateAgent{Request: s.request, Agent: id})
 	}
 }
 

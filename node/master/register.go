@@ -41,7 +41,7 @@ func (m *Master) register(ev FromAgent) {
 	_, unreachable := m.registry.Unreachable(string(id))
 	switch {
 	case gone:
-		m.turnAway(c, "Agent has been marked gone")
+		m.turnAway(c, markedGone)
 	case registered && (a.info.GetHostname() != reg.GetAgent().GetHostname() || moved(a.ip, reg.GetIp())),
 		recovered && r.info.GetHostname() != reg.GetAgent().GetHostname():
 		m.turnAway(c, "Agent "+string(id)+" attempted to re-register with a different IP / hostname") // SCH-272

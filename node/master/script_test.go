@@ -32,7 +32,8 @@ var update = flag.Bool("update", false, "rewrite the expected output in testdata
 //	close <stream>                            the client leaves
 //	wait <duration>                           ticks at each deadline
 //	teardown <framework id>
-//	manual | commit | refuse <text> | fail    proposals are committed by hand from "manual" on
+//	drain <agent id> <json of DrainConfig> | deactivate <agent id> | reactivate <agent id>
+//	manual | auto | commit | fail             proposals are committed by hand from "manual" on
 //	elect                                     another master takes over, of the same registry
 //	state                                     the view, without agents' resources
 //	config <json of scriptConfig>             must come first
@@ -100,6 +101,7 @@ type script struct {
 type scriptConfig struct {
 	PingTimeout, OfferTimeout, ReregisterTimeout string
 	Pings                                        int
+	RemovalRate, RemovalLimit                    string
 }
 
 func (s *script) configure(text string) {
@@ -119,6 +121,15 @@ func (s *script) configure(text string) {
 	set(&s.cfg.AgentPingTimeout, c.PingTimeout)
 	set(&s.cfg.OfferTimeout, c.OfferTimeout)
 	set(&s.cfg.AgentReregisterTimeout, c.ReregisterTimeout)
+	var err error
+	if s.cfg.AgentRemovalRate, err = ParseRemovalRate(c.RemovalRate); err != nil {
+		s.t.Fatal(err)
+	}
+	if c.RemovalLimit != "" {
+		if s.cfg.RecoveryAgentRemovalLimit, err = ParseRemovalLimit(c.RemovalLimit); err != nil {
+			s.t.Fatal(err)
+		}
+	}
 	if c.Pings > 0 {
 		s.cfg.MaxAgentPingTimeouts = c.Pings
 	}
@@ -160,10 +171,20 @@ func (s *script) run(line string) []string {
 	case "teardown":
 		h.request++
 		h.do(TeardownFramework{Request: h.request, ID: mesos.FrameworkID(arg)})
+	case "drain":
+		h.drain(mesos.AgentID(arg), text)
+	case "deactivate":
+		h.deactivate(mesos.AgentID(arg))
+	case "reactivate":
+		h.reactivate(mesos.AgentID(arg))
 	case "manual":
 		h.auto = false
+	case "auto":
+		h.auto = true
 	case "commit":
 		h.commitNext()
+	case "fail":
+		h.failNext()
 	case "elect":
 		s.cfg.Info = proto.CloneOf(s.cfg.Info)
 		s.cfg.Info.Id = proto.String(s.cfg.Info.GetId() + "+")
@@ -230,6 +251,8 @@ func (s *script) render(effects []Effect) []string {
 			lines = append(lines, fmt.Sprintf("close agent %d", e.Conn))
 		case Propose:
 			lines = append(lines, "propose "+compact(e.Op))
+		case Log:
+			lines = append(lines, strings.TrimRight(fmt.Sprintf("log %s %s", e.Message, e.Agent), " "))
 		}
 	}
 	return lines
