@@ -6,22 +6,49 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"clusterd/node/mesos/wire"
+	"clusterd/raft/registry"
 )
 
 // address is where this node is reached, as others are told.
 type address struct {
-	ip, hostname          string
-	masterPort, agentPort int
+	ip, hostname                    string
+	masterPort, agentPort, peerPort int
+	tasks                           bool // whether there is an agent
 }
 
 func (a address) master() string { return net.JoinHostPort(a.hostname, strconv.Itoa(a.masterPort)) }
 func (a address) agent() string  { return net.JoinHostPort(a.ip, strconv.Itoa(a.agentPort)) }
+func (a address) peer() string   { return net.JoinHostPort(a.ip, strconv.Itoa(a.peerPort)) }
+
+// wire is the address as other nodes are told.
+func (a address) wire() *wire.Addresses {
+	w := &wire.Addresses{Peer: proto.String(a.peer()), Master: proto.String(a.master())}
+	if a.tasks {
+		w.Agent = proto.String(a.agent())
+	}
+	return w
+}
+
+// nodeAt is where a node of the registry is reached.
+func nodeAt(node *registry.Node) whereabouts {
+	return whereabouts{node.GetId(), &wire.Addresses{Peer: node.PeerAddress, Master: node.MasterAddress, Agent: node.AgentAddress}}
+}
+
+// self is where this node is reached.
+func (n *Node) self() whereabouts { return whereabouts{n.identity().NodeID, n.host.wire()} }
 
 // addresses works out what others are told. An address that is not given is taken from the listening
 // socket, or, if that listens everywhere, from the way to the outside.
 func (n *Node) addresses() address {
 	a := address{ip: n.config.Advertise, hostname: n.config.Hostname}
-	a.masterPort, a.agentPort = port(n.listeners.master.Addr()), port(n.listeners.agent.Addr())
+	a.masterPort, a.peerPort, a.tasks = port(n.listeners.master.Addr()), port(n.listeners.peer.Addr()), n.listeners.agent != nil
+	if a.tasks {
+		a.agentPort = port(n.listeners.agent.Addr())
+	}
 	if a.ip == "" {
 		if tcp, ok := n.listeners.master.Addr().(*net.TCPAddr); ok && !tcp.IP.IsUnspecified() {
 			a.ip = tcp.IP.String()

@@ -2,9 +2,9 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"sync/atomic"
 
@@ -38,7 +38,7 @@ type agentShell struct {
 	fetches, fetchErrors, destroyErrors atomic.Int64
 
 	mu         sync.Mutex
-	link       *frameConn // the stream to the leading master, nil without one
+	link       uplink // to the leading master, nil without one
 	containers map[mesos.ContainerID]*containerRun
 }
 
@@ -71,10 +71,6 @@ func newAgentShell(core *agent.Agent, cfg shellConfig, store *checkpointStore, r
 func (s *agentShell) close() {
 	s.cancel()
 	s.box.close()
-	if c := s.linked(); c != nil {
-		c.close(errStopped)
-		c.wait()
-	}
 	s.wg.Wait()
 	s.front.endAll()
 }
@@ -102,12 +98,14 @@ func (s *agentShell) settled() {
 func (s *agentShell) carry(f agent.Effect) {
 	switch f := f.(type) {
 	case agent.SendMaster:
-		if c := s.linked(); c != nil {
-			c.send(f.Message)
+		if u := s.linked(); u != nil {
+			u.send(f.Message)
 		}
 	case agent.CloseMaster:
 		s.log.Info("leaving the master", "reason", f.Reason)
-		s.disconnect(fmt.Errorf("%s", f.Reason))
+		if u := s.linked(); u != nil {
+			u.close(errors.New(f.Reason))
+		}
 	case agent.Respond:
 		s.front.respond(uint64(f.Request), reply[*agent.View]{answer: api.Answer{Status: f.Status, Body: f.Body}})
 	case agent.OpenStream:
@@ -156,46 +154,41 @@ func (s *agentShell) logEffect(f agent.Log) {
 	s.log.LogAttrs(s.ctx, level, f.Message, attrs...)
 }
 
-func (s *agentShell) linked() *frameConn {
+func (s *agentShell) linked() uplink {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.link
 }
 
-// connect makes conn the stream to the leading master. The returned channel is closed when it ends.
-func (s *agentShell) connect(conn net.Conn) <-chan struct{} {
-	gone := make(chan struct{})
-	ready := make(chan struct{})
-	var link *frameConn
-	link = newFrameConn(conn,
-		func() *wire.ToAgent { return new(wire.ToAgent) },
-		func(m *wire.ToAgent) error {
-			<-ready
-			return s.box.offer(s.ctx, agent.FromMaster{Message: m})
-		},
-		func(err error) {
-			<-ready
-			s.mu.Lock()
-			if s.link == link {
-				s.link = nil
-			}
-			s.mu.Unlock()
-			s.log.Debug("stream to the master ended", "error", err)
-			s.box.post(agent.MasterDisconnected{})
-			close(gone)
-		})
-	s.mu.Lock()
-	s.link = link
-	s.mu.Unlock()
-	s.box.post(agent.MasterConnected{})
-	close(ready)
-	return gone
+// uplink is the way to the leading master.
+type uplink interface {
+	// send queues a frame; it never waits.
+	send(*wire.FromAgent)
+	// close ends the stream.
+	close(why error)
 }
 
-func (s *agentShell) disconnect(why error) {
-	if c := s.linked(); c != nil {
-		c.close(why)
+// attach makes u the way to the leading master, until detach.
+func (s *agentShell) attach(u uplink) {
+	s.mu.Lock()
+	s.link = u
+	s.mu.Unlock()
+	s.box.post(agent.MasterConnected{})
+}
+
+// detach says that u has ended; what came on it before was given to fromMaster.
+func (s *agentShell) detach(u uplink) {
+	s.mu.Lock()
+	if s.link == u {
+		s.link = nil
 	}
+	s.mu.Unlock()
+	s.box.post(agent.MasterDisconnected{})
+}
+
+// fromMaster takes a frame of the leading master.
+func (s *agentShell) fromMaster(m *wire.ToAgent) error {
+	return s.box.offer(s.ctx, agent.FromMaster{Message: m})
 }
 
 // Ready implements api.Executors: checkpoints are loaded before the shell exists.

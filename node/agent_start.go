@@ -3,9 +3,7 @@ package node
 import (
 	"crypto/rand"
 	"fmt"
-	"math/big"
 	randv2 "math/rand/v2"
-	"net"
 	"path/filepath"
 	"time"
 
@@ -90,44 +88,7 @@ func newRand() *randv2.Rand {
 	return randv2.New(randv2.NewChaCha8(seed))
 }
 
-// follow keeps the agent on a stream to the leading master. The agent of the master's own machine
-// uses the same frames over an in-memory connection.
-func (n *Node) follow() {
-	for wait := time.Duration(0); ; {
-		l := n.leading.Load()
-		if l == nil {
-			select {
-			case <-n.ctx.Done():
-				return
-			case <-n.elected:
-			}
-			continue
-		}
-		ours, theirs := net.Pipe()
-		l.serveAgent(theirs, n.host.ip)
-		began := time.Now()
-		select {
-		case <-n.agent.connect(ours):
-		case <-n.ctx.Done():
-			return
-		}
-		if time.Since(began) > 10*time.Second {
-			wait = 0
-		}
-		// Random and growing, so that many agents do not come back at the same instant (EXE-168).
-		wait = min(2*wait+jitter(100*time.Millisecond), time.Minute)
-		select {
-		case <-n.ctx.Done():
-			return
-		case <-time.After(wait):
-		}
-	}
-}
-
+// jitter is a random time below most.
 func jitter(most time.Duration) time.Duration {
-	v, err := rand.Int(rand.Reader, big.NewInt(int64(most)))
-	if err != nil {
-		return most
-	}
-	return time.Duration(v.Int64())
+	return randv2.N(max(most, 1))
 }

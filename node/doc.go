@@ -3,9 +3,23 @@
 //
 // # Words
 //
-// A node is a machine that runs clusterd. A peer is a member of its raft group. The leading master
-// is the one master that acts; agents run executors, executors run tasks, schedulers speak for
-// frameworks. Everything else is called as in the Mesos v1 API.
+// A node is a machine that runs clusterd. A raft member is one life of a raft log, with an id that is
+// never used again; its node is a master: a voter, or a learner that catches up. A standby is a node
+// that may become a master. The leading master is the one master that acts; agents run executors,
+// executors run tasks, schedulers speak for frameworks. Everything else is called as in the Mesos v1
+// API.
+//
+// # A cluster
+//
+// The first node founds the cluster: its id, its certificate authority, its first member. Every other
+// one joins: it shows a token to the leading master, which signs its certificate and has the registry
+// admit it. From then on a node holds one stream to the leading master, wherever that is (link.go and,
+// on the other side, roll.go); on it go the frames of its agent, beats, renewed certificates, and the
+// list of members. The leading master's steward (steward.go) keeps the number of voters, one step of
+// package cluster after the other: the registry gives a node a raft id, the node begins an empty log,
+// raft takes it as a learner and then as a voter; a member that leaves goes the other way.
+//
+// A leading master begins when raft says that this node leads, and ends whole with its lease or term.
 //
 // # Three walks
 //
@@ -33,7 +47,13 @@
 //
 // # On disk
 //
-//	<data-dir>/raft/           the log and snapshots of package raft
+//	<data-dir>/lock            held by the process that uses the directory
+//	<data-dir>/node.json       who this node is, from the moment that it belongs to a cluster
+//	<data-dir>/joining.json    key and id of a node whose request to join is not answered yet
+//	<data-dir>/tls/            key and certificates of the node, see package trust
+//	<data-dir>/clusterd.sock   socket for administrators
+//	<data-dir>/raft/           the log and snapshots of package raft, on masters
+//	<data-dir>/raft.released/  those of the member that this node was last
 //	<data-dir>/agent/          the agent's work directory
 //	    meta/agent.db          its checkpoint, see package agent
 //	    meta/slaves/latest     link to the agent's id; removing it makes a new agent

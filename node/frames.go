@@ -137,6 +137,16 @@ func (c *frameConn) close(err error) {
 	})
 }
 
+// over says whether the connection has ended, or is about to.
+func (c *frameConn) over() bool {
+	select {
+	case <-c.done:
+		return true
+	default:
+		return false
+	}
+}
+
 func (c *frameConn) reason() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()

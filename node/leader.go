@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"sync"
 	"time"
 
@@ -13,7 +12,6 @@ import (
 	"clusterd/node/master"
 	"clusterd/node/mesos"
 	"clusterd/node/mesos/v1scheduler"
-	"clusterd/node/mesos/wire"
 	"clusterd/raft/registry"
 )
 
@@ -25,33 +23,44 @@ type leader struct {
 	log     *slog.Logger
 	box     *mailbox[master.Event]
 	front   *front[*v1scheduler.Event, *master.View]
-	submit  submitFunc
+	steward *steward
+	roll    *roll
+	self    whereabouts
+	term    uint64
 	changed chan struct{} // holds a value after something may have changed
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	mu    sync.Mutex
-	conns map[master.ConnID]*frameConn
+	mu     sync.Mutex
+	conns  map[master.ConnID]*attendance
+	closed bool
 
 	proposals chan *registry.Op
 }
 
-// submitFunc hands one operation to raft; ended is told its outcome. An error means that it was not
-// taken and ended will not be called.
-type submitFunc func(ctx context.Context, op *registry.Op, ended func(registry.Result, error)) error
+// leaderConfig is what a leader starts from.
+type leaderConfig struct {
+	core    *master.Master
+	steward *steward
+	self    whereabouts
+	term    uint64
+	log     *slog.Logger
+}
 
-// newLeader starts the loop. submit is called from one goroutine, in the order of the proposals.
-func newLeader(core *master.Master, submit submitFunc, log *slog.Logger) *leader {
+// newLeader starts the loop and the steward.
+func newLeader(cfg leaderConfig) *leader {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &leader{
-		log: log, submit: submit, cancel: cancel, changed: make(chan struct{}, 1),
+		log: cfg.log, steward: cfg.steward, roll: newRoll(), self: cfg.self, term: cfg.term, cancel: cancel, changed: make(chan struct{}, 1),
 		box: newMailbox[master.Event](masterPlaces), front: newFront[*v1scheduler.Event, *master.View](),
-		conns: make(map[master.ConnID]*frameConn), proposals: make(chan *registry.Op, 1<<16),
+		conns: make(map[master.ConnID]*attendance), proposals: make(chan *registry.Op, 1<<16),
 	}
+	l.steward.l = l
 	l.wg.Go(func() { l.commit(ctx) })
+	l.wg.Go(func() { l.steward.run(ctx) })
 	l.wg.Go(func() {
-		runLoop[master.Event, master.Effect](ctx, core, l.box, master.Tick{}, l.carry, l.settled)
+		runLoop[master.Event, master.Effect](ctx, cfg.core, l.box, master.Tick{}, l.carry, l.settled)
 	})
 	return l
 }
@@ -63,13 +72,16 @@ func (l *leader) close() {
 	l.wg.Wait()
 	l.front.endAll()
 	l.mu.Lock()
+	l.closed = true
 	conns := make([]*frameConn, 0, len(l.conns))
-	for _, c := range l.conns {
-		conns = append(conns, c)
+	for _, a := range l.conns {
+		conns = append(conns, a.conn)
 	}
 	l.mu.Unlock()
 	for _, c := range conns {
 		c.close(errStopped)
+	}
+	for _, c := range conns {
 		c.wait()
 	}
 }
@@ -95,12 +107,10 @@ func (l *leader) carry(f master.Effect) {
 	case master.CloseStream:
 		l.front.end(uint64(f.Stream))
 	case master.SendAgent:
-		if c := l.conn(f.Conn); c != nil {
-			c.send(f.Message)
-		}
+		l.sendAgent(f.Conn, f.Message)
 	case master.CloseAgent:
-		if c := l.conn(f.Conn); c != nil {
-			c.finish()
+		if a := l.conn(f.Conn); a != nil {
+			a.conn.finish()
 		}
 	case master.Propose:
 		select {
@@ -108,9 +118,23 @@ func (l *leader) carry(f master.Effect) {
 		default: // more than 65536 admissions wait for the disk: refuse rather than stall the loop
 			l.box.post(master.Committed{Op: f.Op, Err: errors.New("too many registry operations wait")})
 		}
+	case master.Log:
+		l.note(f)
 	default:
 		panic(fmt.Sprintf("effect %T of the master has no one to carry it out", f))
 	}
+}
+
+// note logs what the core has to tell operators.
+func (l *leader) note(f master.Log) {
+	level, attrs := slog.LevelInfo, []slog.Attr{}
+	if f.Warn {
+		level = slog.LevelWarn
+	}
+	if f.Agent != "" {
+		attrs = append(attrs, slog.String("agent_id", string(f.Agent)))
+	}
+	l.log.LogAttrs(context.Background(), level, f.Message, attrs...)
 }
 
 // commit hands operations to raft without waiting for their outcomes, which come in the same order.
@@ -126,41 +150,17 @@ func (l *leader) commit(ctx context.Context) {
 				}
 				l.box.post(master.Committed{Op: op, Result: result, Err: err})
 			}
-			if err := l.submit(ctx, op, ended); err != nil {
+			if err := l.steward.m.submit(ctx, op, ended); err != nil {
 				ended(registry.Result{}, err)
 			}
 		}
 	}
 }
 
-func (l *leader) conn(id master.ConnID) *frameConn {
+func (l *leader) conn(id master.ConnID) *attendance {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.conns[id]
-}
-
-// serveAgent takes over a connection that an agent opened. The caller does not use it any more.
-func (l *leader) serveAgent(conn net.Conn, remote string) {
-	id := master.ConnID(l.front.handle())
-	ready := make(chan struct{})
-	c := newFrameConn(conn,
-		func() *wire.FromAgent { return new(wire.FromAgent) },
-		func(m *wire.FromAgent) error {
-			<-ready
-			return l.box.offer(context.Background(), master.FromAgent{Conn: id, Remote: remote, Message: m})
-		},
-		func(err error) {
-			<-ready
-			l.mu.Lock()
-			delete(l.conns, id)
-			l.mu.Unlock()
-			l.log.Debug("agent connection ended", "remote", remote, "error", err)
-			l.box.post(master.AgentDisconnected{Conn: id})
-		})
-	l.mu.Lock()
-	l.conns[id] = c
-	l.mu.Unlock()
-	close(ready)
 }
 
 // Call implements api.Scheduler.
@@ -191,16 +191,20 @@ func schedulerCall(request, stream uint64, r api.SchedulerRequest) master.Schedu
 
 // teardown removes a framework for an operator.
 func (l *leader) teardown(ctx context.Context, id mesos.FrameworkID) (api.Answer, error) {
-	re, err := l.front.ask(ctx, l.box.done, func(request uint64) error {
-		return l.box.offer(ctx, master.TeardownFramework{Request: master.RequestID(request), ID: id})
-	})
-	return re.answer, err
+	return l.operate(ctx, func(r master.RequestID) master.Event { return master.TeardownFramework{Request: r, ID: id} })
 }
 
 // kill asks for the end of one task for an operator. grace overrides the task's own if not negative.
 func (l *leader) kill(ctx context.Context, framework mesos.FrameworkID, task mesos.TaskID, grace time.Duration) (api.Answer, error) {
+	return l.operate(ctx, func(r master.RequestID) master.Event {
+		return master.KillTask{Request: r, Framework: framework, Task: task, Grace: grace}
+	})
+}
+
+// operate has the core answer one event of an operator, which make builds for a fresh request.
+func (l *leader) operate(ctx context.Context, make func(master.RequestID) master.Event) (api.Answer, error) {
 	re, err := l.front.ask(ctx, l.box.done, func(request uint64) error {
-		return l.box.offer(ctx, master.KillTask{Request: master.RequestID(request), Framework: framework, Task: task, Grace: grace})
+		return l.box.offer(ctx, make(master.RequestID(request)))
 	})
 	return re.answer, err
 }

@@ -17,12 +17,15 @@ type listeners struct {
 	master, agent, peer net.Listener
 }
 
-// open takes all ports or none. An error names the flag.
-func (l *listeners) open(cfg *Config) error {
+// open takes all ports or none; the agent's only if it runs tasks. An error names the flag.
+func (l *listeners) open(cfg *Config, tasks bool) error {
 	for _, w := range []struct {
 		flag, addr string
 		to         *net.Listener
 	}{{"listen", cfg.Listen, &l.master}, {"agent-listen", cfg.AgentListen, &l.agent}, {"peer-listen", cfg.PeerListen, &l.peer}} {
+		if w.to == &l.agent && !tasks {
+			continue
+		}
 		got, err := patiently(func() (net.Listener, error) { return net.Listen("tcp", w.addr) })
 		if err != nil {
 			l.close()

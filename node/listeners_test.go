@@ -50,7 +50,7 @@ func TestPortInUse(t *testing.T) {
 	defer l.Close()
 	cfg := DefaultConfig()
 	cfg.Listen, cfg.AgentListen = "127.0.0.1:0", l.Addr().String()
-	if err := new(listeners).open(&cfg); err == nil || !strings.HasPrefix(err.Error(), "--agent-listen: address "+l.Addr().String()+" is in use") {
+	if err := new(listeners).open(&cfg, true); err == nil || !strings.HasPrefix(err.Error(), "--agent-listen: address "+l.Addr().String()+" is in use") {
 		t.Errorf("error %v", err)
 	}
 }

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"maps"
+	"strconv"
 	"time"
 )
 
@@ -33,7 +34,11 @@ func (n *Node) masterMetrics(ctx context.Context) map[string]float64 {
 
 // raftMetrics adds the replicated log's state (CLU-39); registrar/... are Mesos's names for it.
 func (n *Node) raftMetrics(out map[string]float64) {
-	s := n.peer.Status()
+	m := n.member.Load()
+	if m == nil {
+		return
+	}
+	s := m.peer.Status()
 	out["raft/term"] = float64(s.Term)
 	out["raft/commit_index"] = float64(s.Commit)
 	out["raft/applied_index"] = float64(s.Applied)
@@ -46,6 +51,17 @@ func (n *Node) raftMetrics(out map[string]float64) {
 	out["registrar/log/ensemble_size"] = float64(len(s.Voters))
 	out["registrar/log/recovered"] = 1
 	out["registrar/registry_size_bytes"] = float64(s.LogBytes)
+	for _, p := range s.Peers {
+		name := "raft/peers/" + strconv.FormatUint(p.ID, 10)
+		if node, ok := m.machine.View().NodeByRaftID(p.ID); ok {
+			name = "raft/peers/" + node.GetName()
+		}
+		out[name+"/lag"] = float64(p.Lag)
+		out[name+"/active"] = 0
+		if p.Active {
+			out[name+"/active"] = 1
+		}
+	}
 	l := s.CommitLatency
 	out["registrar/state_store_ms"] = milliseconds(l.P50)
 	out["registrar/state_store_ms/count"] = float64(l.Count)

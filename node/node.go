@@ -11,11 +11,13 @@ import (
 	"sync/atomic"
 	"time"
 
+	"clusterd/alloc"
 	"clusterd/isolate"
 	"clusterd/node/agent"
 	"clusterd/node/api"
-	"clusterd/raft"
-	"clusterd/raft/registry"
+	v1 "clusterd/node/mesos/v1"
+	"clusterd/node/mesos/wire"
+	"clusterd/node/trust"
 	"clusterd/ui"
 )
 
@@ -25,19 +27,33 @@ var Version = "0.1.0-dev"
 // MesosVersion is the version of Mesos whose API is spoken.
 const MesosVersion = api.MesosVersion
 
-// Node is one running clusterd: a raft member that may lead, and an agent.
+// Node is one running clusterd: perhaps a raft member that may lead, perhaps an agent.
 type Node struct {
-	config  Config
-	flags   map[string]string
-	log     *slog.Logger
-	started time.Time
+	config     Config
+	flags      map[string]string
+	log        *slog.Logger
+	started    time.Time
+	name       string
+	domain     *v1.DomainInfo
+	attributes []*v1.Attribute
 	// recovery is how long the agent took to load its checkpoint and find its containers.
 	recovery time.Duration
 	host     address // as others are told
+	lock     *os.File
 
-	machine *registry.Machine
-	peer    *raft.Peer
-	runtime *isolate.Runtime
+	files       *trust.Files
+	credentials *trust.Credentials
+	peers       *peerPort
+	member      atomic.Pointer[member]       // nil unless this node is a raft member
+	members     atomic.Pointer[wire.Members] // as the leader last told
+	moved       sync.Map                     // node id to *wire.Addresses, of nodes that have called here
+	dials       atomic.Uint64                // of raft members
+	linked      atomic.Pointer[link]         // nil without a stream to the leader
+	term        atomic.Uint64                // the newest of which a leader was seen
+	wanted      chan uint64                  // holds the raft id that this node is to have
+	renewal     chan struct{}                // holds a value to have the certificate renewed at once
+
+	runtime *isolate.Runtime // nil without an agent, as are the next two
 	store   *checkpointStore
 	agent   *agentShell
 	hub     *ui.Hub
@@ -50,82 +66,149 @@ type Node struct {
 	leading atomic.Pointer[leader]
 	elected chan struct{} // holds a value after leading has changed
 
+	mu    sync.Mutex
+	id    *identity // replaced, never changed
+	fresh *newcomer // the founder of a cluster, until the registry has it
+
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	failed chan error // why the node must end, at most one
 	broken atomic.Bool
+	// leaving: the end of the agent is not that of the node.
+	leaving    atomic.Bool
+	closing    sync.Once
+	closeErr   error
+	founded    atomic.Bool
+	complained time.Time // of follow's goroutine
 }
 
-// Start opens the data directory, takes the node's ports and begins to work. flags are shown by
-// /flags. The node runs until Close; Failed tells when it cannot go on.
-func Start(cfg Config, flags map[string]string, log *slog.Logger) (_ *Node, err error) {
+// Start opens the data directory, takes the node's ports, forms or joins a cluster if the directory is
+// new, and begins to work. flags are shown by /flags. The node runs until Close; Failed tells when it
+// cannot go on.
+func Start(ctx context.Context, cfg Config, flags map[string]string, log *slog.Logger) (_ *Node, err error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
 	n := &Node{
-		config: cfg, flags: flags, log: log, started: time.Now(), machine: registry.NewMachine(),
+		config: cfg, flags: flags, log: log, started: time.Now(),
 		masterFiles: api.NewFiles(), agentFiles: api.NewFiles(), elected: make(chan struct{}, 1), failed: make(chan error, 1),
+		wanted: make(chan uint64, 1), renewal: make(chan struct{}, 1),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
+	stop := context.AfterFunc(ctx, n.cancel) // a join may wait long
 	defer func() {
+		if !stop() && err == nil {
+			err = ctx.Err()
+		}
 		if err != nil {
 			err = errors.Join(err, n.Close())
 		}
 	}()
-	if n.config.DataDir, err = filepath.Abs(cfg.DataDir); err != nil {
-		return nil, fmt.Errorf("--data-dir: %w", err)
-	}
-	if err := os.MkdirAll(n.config.DataDir, 0o755); err != nil {
-		return nil, fmt.Errorf("--data-dir: %w", err)
-	}
-	// Ports first: one that is taken is the commonest mistake, and nothing has been touched yet.
-	if err := n.listeners.open(&n.config); err != nil {
+	if err := n.prepare(); err != nil {
 		return nil, err
 	}
-	n.host = n.addresses()
-	// The raft log's lock keeps a second process out of the data directory before anything is changed.
-	if n.peer, err = raft.Open(raft.Config{Dir: filepath.Join(n.config.DataDir, "raft"), ID: 1, Logger: log}, n.machine); err != nil {
-		if errors.Is(err, raft.ErrLocked) {
-			return nil, fmt.Errorf("--data-dir: %s is in use by another clusterd", n.config.DataDir)
+	if err := n.identify(); err != nil {
+		return nil, err
+	}
+	n.peers = newPeerPort(n, n.listeners.peer)
+	if runsTasks(n.config.Role) {
+		if err := n.startAgent(); err != nil {
+			return nil, err
 		}
-		return nil, err
-	}
-	if err := n.startAgent(); err != nil {
-		return nil, err
 	}
 	n.source = newUISource(n)
-	n.wg.Go(n.lead)
+	if err := n.serve(); err != nil {
+		return nil, err
+	}
+	if err := n.resumeMember(); err != nil {
+		return nil, err
+	}
+	n.wg.Go(n.peers.serve)
+	n.wg.Go(n.tendMember)
+	n.wg.Go(n.keepCertified)
 	n.wg.Go(n.follow)
 	n.wg.Go(n.watch)
-	n.serve()
 	return n, nil
+}
+
+// prepare takes what belongs to the node alone: its data directory and its ports.
+func (n *Node) prepare() (err error) {
+	if n.name, err = n.config.NodeName(); err != nil {
+		return err
+	}
+	if n.domain, err = n.config.FaultDomain(); err != nil {
+		return fmt.Errorf("--domain: %w", err)
+	}
+	if n.attributes, err = alloc.ParseAttributes(n.config.Attributes); err != nil {
+		return fmt.Errorf("--attributes: %w", err)
+	}
+	if n.config.DataDir, err = filepath.Abs(n.config.DataDir); err != nil {
+		return fmt.Errorf("--data-dir: %w", err)
+	}
+	if err := os.MkdirAll(n.config.DataDir, 0o755); err != nil {
+		return fmt.Errorf("--data-dir: %w", err)
+	}
+	tasks := runsTasks(n.config.Role)
+	// Who this node is decides whether it has an agent, but is only looked at here.
+	if id, err := loadIdentity(n.config.DataDir); err == nil && id != nil {
+		tasks = runsTasks(id.Role)
+	}
+	// Ports before anything is changed: one that is taken is the commonest mistake.
+	if err := n.listeners.open(&n.config, tasks); err != nil {
+		return err
+	}
+	n.host = n.addresses()
+	n.lock, err = lockData(n.config.DataDir)
+	return err
 }
 
 // Failed receives an error when the node cannot go on: Close it then. A nil error means that the
 // agent has ended in order.
 func (n *Node) Failed() <-chan error { return n.failed }
 
-// Addresses returns HOST:PORT of the master's and of the agent's API, as this machine reaches them.
+// Addresses returns HOST:PORT of the master's and of the agent's API, as this machine reaches them; the
+// agent's is empty if there is none.
 func (n *Node) Addresses() (masterAPI, agentAPI string) {
-	return reachable(n.listeners.master.Addr()), reachable(n.listeners.agent.Addr())
+	if n.listeners.agent != nil {
+		agentAPI = reachable(n.listeners.agent.Addr())
+	}
+	return reachable(n.listeners.master.Addr()), agentAPI
 }
 
 // DataDir is where the node keeps everything.
 func (n *Node) DataDir() string { return n.config.DataDir }
 
-// Isolation says what the agent enforces on this machine.
-func (n *Node) Isolation() isolate.Isolation { return n.runtime.Isolation() }
+// Isolation says what the agent enforces on this machine; nothing if there is no agent.
+func (n *Node) Isolation() isolate.Isolation {
+	if n.runtime == nil {
+		return isolate.Isolation{}
+	}
+	return n.runtime.Isolation()
+}
 
-// WaitReady returns when this node leads and its agent is registered.
+// HasAgent says whether this node runs tasks.
+func (n *Node) HasAgent() bool { return n.agent != nil }
+
+// ready says whether the node is in contact with the leading master, and its agent registered.
+func (n *Node) ready(ctx context.Context) bool {
+	if n.linked.Load() == nil {
+		return false
+	}
+	if n.agent == nil {
+		return true
+	}
+	v, err := n.agent.view(ctx)
+	return err == nil && v.Registered
+}
+
+// WaitReady returns when this node is in contact with the leading master and its agent is registered.
 func (n *Node) WaitReady(ctx context.Context) error {
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if l := n.leading.Load(); l != nil {
-			if v, err := n.agent.view(ctx); err == nil && v.Registered {
-				return nil
-			}
+		if n.ready(ctx) {
+			return nil
 		}
 		select {
 		case <-ctx.Done():
@@ -151,11 +234,18 @@ func (n *Node) fail(err error) {
 
 // Close stops the node: with Config.StopTasks after ending all tasks, else tasks of checkpointing
 // frameworks go on and the next start finds them. A node that has failed leaves all of them alone: what
-// it could not write down must not be undone by what it does in its last moments.
+// it could not write down must not be undone by what it does in its last moments. Later calls return what
+// the first did.
 func (n *Node) Close() error {
+	n.closing.Do(func() { n.closeErr = n.close() })
+	return n.closeErr
+}
+
+func (n *Node) close() error {
 	if n.agent != nil {
 		n.stopAgent()
 	}
+	n.handOver()
 	n.cancel()
 	if n.hub != nil {
 		n.hub.Close()
@@ -172,20 +262,45 @@ func (n *Node) Close() error {
 		cancel()
 	}
 	n.listeners.close()
+	if n.peers != nil {
+		n.peers.close()
+	}
 	if n.agent != nil {
 		n.agent.close()
 	}
 	if n.store != nil {
 		errs = append(errs, n.store.close())
 	}
-	if n.peer != nil {
-		errs = append(errs, n.peer.Close())
-	}
 	n.wg.Wait()
+	if m := n.member.Swap(nil); m != nil {
+		errs = append(errs, m.close())
+	}
+	if n.leaving.Load() {
+		errs = append(errs, n.releaseFiles())
+	}
+	if n.lock != nil {
+		errs = append(errs, n.lock.Close())
+	}
 	if n.config.Ephemeral {
 		errs = append(errs, os.RemoveAll(n.config.DataDir))
 	}
 	return errors.Join(errs...)
+}
+
+// handOverTime is how long a leader that ends tries to leave the office to another (CLU-34).
+const handOverTime = time.Second
+
+// handOver lets another master lead before this one ends, if there is another.
+func (n *Node) handOver() {
+	m := n.member.Load()
+	if m == nil || n.leading.Load() == nil || len(m.peer.Status().Voters) < 2 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), handOverTime)
+	defer cancel()
+	if err := m.peer.Transfer(ctx, 0); err != nil {
+		n.log.Warn("leadership not handed over", "error", err)
+	}
 }
 
 // stopAgent lets the core wind up: kill everything, or only what would not survive.
@@ -218,6 +333,9 @@ func (n *Node) stopAgent() {
 
 // watch tells the agent how full its disk is and ends the node when the agent has ended.
 func (n *Node) watch() {
+	if n.agent == nil {
+		return
+	}
 	tick := time.NewTicker(n.config.DiskWatchInterval)
 	defer tick.Stop()
 	for {
@@ -226,6 +344,9 @@ func (n *Node) watch() {
 			return
 		case why := <-n.agent.ended:
 			n.agent.shutdown(why) // Close looks for it too
+			if n.leaving.Load() {
+				return
+			}
 			if why.Error {
 				n.fail(errors.New(why.Reason))
 			} else {
@@ -242,4 +363,8 @@ func (n *Node) watch() {
 }
 
 // Leave makes the agent unregister and end all its executors; then Failed receives nil (EXE-164).
-func (n *Node) Leave() { n.agent.box.post(agent.Leave{}) }
+func (n *Node) Leave() {
+	if n.agent != nil {
+		n.agent.box.post(agent.Leave{})
+	}
+}

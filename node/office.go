@@ -18,51 +18,49 @@ import (
 	"clusterd/raft/registry"
 )
 
-// lead starts a leading master whenever raft elects this node, and drops it when it loses.
-func (n *Node) lead() {
-	for {
-		select {
-		case <-n.ctx.Done():
-			return
-		case <-n.peer.Done():
-			n.fail(n.peer.Err())
-			return
-		case l := <-n.peer.Leadership():
-			if old := n.leading.Swap(nil); old != nil {
-				n.log.Info("no longer the leading master", "term", l.Term)
-				old.close()
-			}
-			if l.Leader {
-				if err := n.takeOffice(l.Term); err != nil && n.ctx.Err() == nil {
-					n.log.Error("election not completed", "term", l.Term, "error", err)
-				}
-			}
-			select {
-			case n.elected <- struct{}{}:
-			default:
+// lead starts a leading master whenever raft elects this node, and drops it when it loses. It ends
+// with the raft member.
+func (n *Node) lead(m *member) {
+	for l := range m.peer.Leadership() {
+		if old := n.leading.Swap(nil); old != nil {
+			n.log.Info("no longer the leading master", "term", l.Term)
+			old.close()
+		}
+		if l.Leader {
+			if err := n.takeOffice(m, l.Term); err != nil && n.ctx.Err() == nil {
+				n.log.Error("election not completed", "term", l.Term, "error", err)
 			}
 		}
+		select {
+		case n.elected <- struct{}{}:
+		default:
+		}
+	}
+	if err := m.peer.Err(); err != nil {
+		n.fail(err)
 	}
 }
 
-func (n *Node) takeOffice(term uint64) error {
+func (n *Node) takeOffice(m *member, term uint64) error {
+	if err := n.form(n.ctx, m); err != nil {
+		return err
+	}
+	if err := n.takeOver(n.ctx, m); err != nil {
+		return err
+	}
 	random := newRand()
 	id := mesos.NewUUID(random).String()
 	now := time.Now()
 	elect := &registry.Op{Op: &registry.Op_ElectMaster{ElectMaster: &registry.ElectMaster{MasterId: proto.String(id), Time: proto.Int64(now.UnixNano())}}}
-	data, err := registry.Encode(elect)
-	if err != nil {
-		return err
-	}
-	if _, _, err := n.peer.Propose(n.ctx, data); err != nil {
+	if _, err := m.propose(n.ctx, elect); err != nil {
 		return err
 	}
 	cfg, err := n.masterConfig(id)
 	if err != nil {
 		return err
 	}
-	cfg.Registry, cfg.Rand, cfg.Started = n.machine.View(), random, n.started
-	l := newLeader(master.New(cfg, now), n.submit, n.log)
+	cfg.Registry, cfg.Rand, cfg.Started = m.machine.View(), random, n.started
+	l := newLeader(leaderConfig{core: master.New(cfg, now), steward: newSteward(n, m, now), self: n.self(), term: term, log: n.log})
 	n.leading.Store(l)
 	if n.ctx.Err() != nil { // Close came meanwhile and has not seen it
 		n.leading.Store(nil)
@@ -72,6 +70,25 @@ func (n *Node) takeOffice(term uint64) error {
 	n.source.leaderChanged(l)
 	n.log.Info("leading master", "term", term, "id", id, "address", n.host.master())
 	return nil
+}
+
+// takeOver makes a registry that was recovered from this node's files alone forget the memberships of
+// all others (CLU-8): their raft ids must not come back.
+func (n *Node) takeOver(ctx context.Context, m *member) error {
+	if !n.identity().Recovered || len(m.peer.Status().Voters) != 1 {
+		return nil
+	}
+	for _, node := range m.machine.View().Nodes() {
+		if node.GetRaftId() == 0 || node.GetRaftId() == m.id {
+			continue
+		}
+		release := &registry.Op{Op: &registry.Op_ReleaseRaftId{ReleaseRaftId: &registry.ReleaseRaftID{NodeId: node.Id}}}
+		if _, err := m.propose(ctx, release); err != nil {
+			return err
+		}
+		n.log.Warn("membership of a lost master ended", "node_id", node.GetId(), "raft_id", node.GetRaftId())
+	}
+	return n.changeIdentity(func(id *identity) bool { id.Recovered = false; return true })
 }
 
 func (n *Node) masterConfig(id string) (master.Config, error) {
@@ -87,6 +104,12 @@ func (n *Node) masterConfig(id string) (master.Config, error) {
 	cfg.AllocationInterval, cfg.OfferTimeout = n.config.AllocationInterval, n.config.OfferTimeout
 	cfg.AgentPingTimeout, cfg.MaxAgentPingTimeouts = n.config.AgentPingTimeout, n.config.MaxAgentPingTimeouts
 	cfg.AgentReregisterTimeout = n.config.AgentReregisterTimeout
+	if cfg.AgentRemovalRate, err = master.ParseRemovalRate(n.config.AgentRemovalRateLimit); err != nil {
+		return cfg, fmt.Errorf("--agent-removal-rate-limit: %w", err)
+	}
+	if cfg.RecoveryAgentRemovalLimit, err = master.ParseRemovalLimit(n.config.RecoveryAgentRemovalLimit); err != nil {
+		return cfg, fmt.Errorf("--recovery-agent-removal-limit: %w", err)
+	}
 	cfg.Roles, cfg.RootSubmissions, cfg.FilterGPU = n.config.Roles, n.config.RootSubmissions, n.config.FilterGPUResources
 	cfg.MaxCompletedFrameworks = n.config.MaxCompletedFrameworks
 	cfg.MaxCompletedTasksPerFramework = n.config.MaxCompletedTasksPerFramework
@@ -111,29 +134,6 @@ func (n *Node) masterInfo(id string) *v1.MasterInfo {
 		info.Capabilities = append(info.Capabilities, &v1.MasterInfo_Capability{Type: t.Enum()})
 	}
 	return info
-}
-
-// submit hands one registry operation to raft.
-func (n *Node) submit(ctx context.Context, op *registry.Op, ended func(registry.Result, error)) error {
-	data, err := registry.Encode(op)
-	if err != nil {
-		return err
-	}
-	return n.peer.Submit(ctx, data, func(_ uint64, result any, err error) {
-		if err != nil {
-			ended(registry.Result{}, err)
-			return
-		}
-		ended(result.(registry.Result), nil)
-	})
-}
-
-// Leader implements api.Leader.
-func (n *Node) Leader() (hostport string, self, recovered bool) {
-	if n.leading.Load() == nil {
-		return "", false, false
-	}
-	return n.host.master(), true, true
 }
 
 // office is the leading master of this node as the HTTP API sees it, whoever leads now.

@@ -17,7 +17,7 @@ func (n *Node) problems() []ui.Problem {
 			Do:   "Free space or lower --gc-delay: without space the registry and the agent stop.",
 		})
 	}
-	for _, m := range n.runtime.Isolation().Missing {
+	for _, m := range n.Isolation().Missing {
 		out = append(out, ui.Problem{
 			Code: "isolation-missing", Severity: "warning",
 			Text: fmt.Sprintf("Tasks on this node run without %s: %s.", m.What, m.Why),

@@ -1,8 +1,6 @@
 package node
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -13,47 +11,49 @@ import (
 	"clusterd/ui"
 )
 
-// serve opens the public APIs and the dashboard. Errors of the sockets end the node.
-func (n *Node) serve() {
+// serve opens the APIs and the dashboard: the public ones, the one for other nodes, and that of the
+// socket in the data directory. Errors of the sockets end the node.
+func (n *Node) serve() error {
 	n.hub = ui.New(ui.Options{Source: n.source, Logger: n.log})
 	build := buildInfo()
+	forward := forward{n}
+	own := clusterOffice{n}
+	public := api.ClusterOptions{Cluster: own, Forward: forward, NodeID: n.identity().NodeID, Logger: n.log}
+	admin, between := public, public
+	admin.Admin = true
+	dashboard := n.atLeader(n.hub.Handler())
 	master := api.NewMaster(api.MasterOptions{
-		Leader: n, State: masterState{n}, Scheduler: office{n}, Operator: office{n}, Files: n.masterFiles,
-		Metrics: n.masterMetrics, Flags: n.flagValues, Build: build, Dashboard: n.hub.Handler(), Logger: n.log,
+		Leader: n, State: masterState{n}, Scheduler: office{n}, Operator: office{n}, Files: n.masterFiles, Cluster: api.NewCluster(public),
+		Metrics: n.masterMetrics, Flags: n.flagValues, Build: build, Dashboard: dashboard, Logger: n.log,
 	})
-	agent := api.NewAgent(api.AgentOptions{
-		State: agentState{n}, Executors: n.agent, Containers: containerUsage{n}, Files: n.agentFiles,
-		Metrics: n.agentMetrics, Flags: n.flagValues, Build: build, Logger: n.log,
-	})
-	for _, s := range []struct {
-		h http.Handler
-		l net.Listener
-	}{{master, n.listeners.master}, {agent, n.listeners.agent}} {
-		gate := api.NewGate(s.h, n.log)
-		n.gates = append(n.gates, gate)
-		n.wg.Go(func() {
-			if err := gate.Serve(s.l); err != nil && n.ctx.Err() == nil {
-				n.fail(err)
-			}
+	n.serveOn(master, n.listeners.master)
+	var agent http.Handler = http.NotFoundHandler()
+	if n.agent != nil {
+		agent = api.NewAgent(api.AgentOptions{
+			State: agentState{n}, Executors: n.agent, Containers: containerUsage{n}, Files: n.agentFiles,
+			Metrics: n.agentMetrics, Flags: n.flagValues, Build: build, Logger: n.log,
 		})
+		n.serveOn(agent, n.listeners.agent)
 	}
-	n.wg.Go(n.refusePeers)
+	between.Self = callingAgent
+	n.serveOn(peerAPI(api.NewCluster(admin), api.NewCluster(between), agent, master), n.peers.web)
+	socket, err := listenSocket(n.config.DataDir, n.log)
+	if err != nil {
+		return err
+	}
+	n.serveOn(api.NewCluster(admin), socket)
+	return nil
 }
 
-// refusePeers holds the port for traffic between nodes: a node of this version has no peers, so that
-// whoever calls is turned away at once instead of being left waiting.
-func (n *Node) refusePeers() {
-	for {
-		conn, err := n.listeners.peer.Accept()
-		if err != nil {
-			if n.ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
-				n.fail(fmt.Errorf("--peer-listen: %w", err))
-			}
-			return
+func (n *Node) serveOn(h http.Handler, l net.Listener) {
+	gate := api.NewGate(h, n.log)
+	gate.ConnContext(withCaller)
+	n.gates = append(n.gates, gate)
+	n.wg.Go(func() {
+		if err := gate.Serve(l); err != nil && n.ctx.Err() == nil {
+			n.fail(err)
 		}
-		n.log.Warn("connection refused: this node has no peers", "remote", conn.RemoteAddr().String())
-		_ = conn.Close()
-	}
+	})
 }
 
 func (n *Node) flagValues() map[string]string { return n.flags }

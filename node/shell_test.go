@@ -502,7 +502,7 @@ func TestListeners(t *testing.T) {
 	cfg := DefaultConfig()
 	cfg.Listen, cfg.AgentListen, cfg.PeerListen = "127.0.0.1:0", l.Addr().String(), "127.0.0.1:0"
 	var ls listeners
-	err = ls.open(&cfg)
+	err = ls.open(&cfg, true)
 	if want := "--agent-listen: address " + l.Addr().String() + " is in use by another program"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

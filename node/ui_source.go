@@ -9,15 +9,19 @@ import (
 	"net/http"
 	"net/url"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
+	"clusterd/node/api"
 	"clusterd/node/master"
 	"clusterd/node/mesos"
 	v1 "clusterd/node/mesos/v1"
 	"clusterd/node/mesos/v1master"
+	"clusterd/raft"
+	"clusterd/raft/registry"
 	"clusterd/ui"
 )
 
@@ -26,10 +30,10 @@ import (
 type uiSource struct {
 	n       *Node
 	changes chan struct{}
-	http    http.Client
 
 	mu   sync.Mutex
 	rows rowCache
+	last *ui.State // of the last time that this node led
 }
 
 // rowCache keeps rows whose messages have not changed: the view's messages are immutable, so equal
@@ -39,7 +43,7 @@ type rowCache struct {
 }
 
 func newUISource(n *Node) *uiSource {
-	return &uiSource{n: n, changes: make(chan struct{}, 1), http: http.Client{Timeout: 30 * time.Second}}
+	return &uiSource{n: n, changes: make(chan struct{}, 1)}
 }
 
 // leaderChanged makes the source follow the changes of a new leading master until that ends.
@@ -73,13 +77,13 @@ func (s *uiSource) Snapshot(ctx context.Context) (*ui.State, error) {
 	n := s.n
 	l := s.leader(ctx)
 	if l == nil {
-		return nil, fmt.Errorf("%w: no leading master", ui.ErrUnavailable)
+		return s.remembered()
 	}
 	v, err := l.view(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ui.ErrUnavailable, err)
 	}
-	out := &ui.State{Index: v.Index, Cluster: s.cluster(v), Problems: n.problems()}
+	out := &ui.State{Index: v.Index, Cluster: s.cluster(l, v), Problems: n.problems()}
 	for _, f := range v.State.GetGetFrameworks().GetFrameworks() {
 		out.Frameworks = append(out.Frameworks, frameworkRow(f, false))
 	}
@@ -88,7 +92,67 @@ func (s *uiSource) Snapshot(ctx context.Context) (*ui.State, error) {
 	}
 	s.agents(out, v)
 	s.tasks(out, v)
+	s.mu.Lock()
+	s.last = out
+	s.mu.Unlock()
 	return out, nil
+}
+
+// remembered is what this node knows while there is no leading master: what it showed last as the leader,
+// or else its own copy of the registry, which has no tasks. It is stale, and said to be (CLU-35).
+func (s *uiSource) remembered() (*ui.State, error) {
+	m := s.n.member.Load()
+	if m == nil {
+		return nil, fmt.Errorf("%w: this node has no contact with a leading master", ui.ErrUnavailable)
+	}
+	s.mu.Lock()
+	last := s.last
+	s.mu.Unlock()
+	if last == nil {
+		last = s.registered(m.machine.View())
+	}
+	out := *last
+	out.Cluster.Leading, out.Cluster.Leader, out.Cluster.Masters = false, "", nil
+	status := &api.ClusterStatus{}
+	s.n.memberStatus(m, status)
+	for _, node := range status.Nodes {
+		if node.RaftID == 0 {
+			continue
+		}
+		state := "follower"
+		if node.RaftID != m.id && time.Since(node.LastContact) > contactTime {
+			state = "unreachable"
+		}
+		out.Cluster.Masters = append(out.Cluster.Masters, ui.Master{ID: node.Name, Address: node.MasterAddress, State: state})
+	}
+	out.Problems = []ui.Problem{{
+		Code: "stale", Severity: "error", Text: "There is no leading master: this is what was known last. Tasks go on all the same.",
+		Do: "Nothing, if a master was just restarted. Otherwise see the masters below.",
+	}}
+	for _, p := range status.Problems {
+		out.Problems = append(out.Problems, ui.Problem{Code: p.Code, Severity: p.Severity, Text: p.Text, Do: p.Do})
+	}
+	out.Problems = append(out.Problems, s.n.problems()...)
+	return &out, nil
+}
+
+// registered is what the registry alone tells.
+func (s *uiSource) registered(state *registry.State) *ui.State {
+	out := &ui.State{Index: state.Index(), Cluster: ui.Cluster{Name: s.n.config.Cluster, Version: Version, MasterID: state.MasterID(), Started: s.n.started}}
+	for _, a := range state.Agents() {
+		row := agentRow(a.GetInfo())
+		row.State, row.Total = ui.AgentRecovered, amounts(a.GetInfo().GetResources())
+		out.Agents = append(out.Agents, row)
+	}
+	for _, u := range state.Unreachables() {
+		row := agentRow(u.GetInfo())
+		row.State, row.Unreachable, row.Total = ui.AgentUnreachable, time.Unix(0, u.GetTime()), amounts(u.GetInfo().GetResources())
+		out.Agents = append(out.Agents, row)
+	}
+	for _, f := range state.Frameworks() {
+		out.Frameworks = append(out.Frameworks, frameworkRow(&v1master.Response_GetFrameworks_Framework{FrameworkInfo: f.GetInfo()}, false))
+	}
+	return out
 }
 
 // leader is the leading master. A node that has just been started is given a moment to elect it.
@@ -108,17 +172,33 @@ func (s *uiSource) leader(ctx context.Context) *leader {
 	}
 }
 
-func (s *uiSource) cluster(v *master.View) ui.Cluster {
-	st := s.n.peer.Status()
+func (s *uiSource) cluster(l *leader, v *master.View) ui.Cluster {
+	isolation := s.n.Isolation()
 	c := ui.Cluster{
 		Name: s.n.config.Cluster, Version: Version, MasterID: v.Info.GetId(), Leader: s.n.host.master(), Leading: true,
-		Started: s.n.started, Elected: v.Elected, Isolation: isolationText(s.n.runtime.Isolation().Containers, s.n.runtime.Isolation().Cgroups),
+		Started: s.n.started, Elected: v.Elected, Isolation: isolationText(isolation.Containers, isolation.Cgroups),
 	}
-	state := "follower"
-	if st.Leading {
-		state = "leader"
+	st := l.steward.m.peer.Status()
+	peers := make(map[uint64]raft.PeerStatus)
+	for _, p := range st.Peers {
+		peers[p.ID] = p
 	}
-	c.Masters = []ui.Master{{ID: strconv.FormatUint(st.ID, 10), Address: s.n.host.master(), State: state, Term: st.Term, Applied: st.Applied}}
+	for _, node := range l.registry().Nodes() {
+		id := node.GetRaftId()
+		if id == 0 {
+			continue
+		}
+		m := ui.Master{ID: node.GetName(), Address: node.GetMasterAddress(), State: "learner", Term: st.Term, Applied: peers[id].Match}
+		switch {
+		case id == st.ID:
+			m.State, m.Applied = "leader", st.Applied
+		case slices.Contains(st.Voters, id) && peers[id].Active:
+			m.State = "follower"
+		case slices.Contains(st.Voters, id):
+			m.State = "unreachable"
+		}
+		c.Masters = append(c.Masters, m)
+	}
 	return c
 }
 
@@ -342,36 +422,24 @@ func attributeText(a *v1.Attribute) string {
 	return "[" + strings.Join(parts, ", ") + "]"
 }
 
-// agentURL is the agent's address as the master knows it.
-func (s *uiSource) agentURL(ctx context.Context, agentID, endpoint string, query url.Values) (string, error) {
+// nodeOf is where the node of an agent is reached.
+func (s *uiSource) nodeOf(agentID string) (whereabouts, error) {
 	l := s.n.leading.Load()
 	if l == nil {
-		return "", fmt.Errorf("%w: no leading master", ui.ErrUnavailable)
+		return whereabouts{}, fmt.Errorf("%w: no leading master", ui.ErrUnavailable)
 	}
-	v, err := l.view(ctx)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ui.ErrUnavailable, err)
+	if node, ok := l.nodeOf(mesos.AgentID(agentID)); ok {
+		return nodeAt(node), nil
 	}
-	for _, a := range v.State.GetGetAgents().GetAgents() {
-		if a.GetAgentInfo().GetId().GetValue() == agentID {
-			if _, addr, ok := strings.Cut(a.GetPid(), "@"); ok {
-				return (&url.URL{Scheme: "http", Host: addr, Path: endpoint, RawQuery: query.Encode()}).String(), nil
-			}
-		}
-	}
-	return "", fmt.Errorf("%w: agent %s is not connected", ui.ErrUnavailable, agentID)
+	return whereabouts{}, fmt.Errorf("%w: the node of agent %s is not known", ui.ErrUnavailable, agentID)
 }
 
 func (s *uiSource) get(ctx context.Context, agentID, endpoint string, query url.Values, v any) error {
-	u, err := s.agentURL(ctx, agentID, endpoint, query)
+	to, err := s.nodeOf(agentID)
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u, nil)
-	if err != nil {
-		return err
-	}
-	resp, err := s.http.Do(req)
+	resp, err := s.n.fromAgent(ctx, to, endpoint, query.Encode())
 	if err != nil {
 		return fmt.Errorf("%w: %w", ui.ErrUnavailable, err)
 	}

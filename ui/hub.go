@@ -128,6 +128,16 @@ func (h *Hub) Close() {
 	h.wg.Wait()
 }
 
+// Reconnect ends all open streams with code 1012 (service restart): their pages come back at once, and
+// whatever stands before the hub may then send them elsewhere.
+func (h *Hub) Reconnect() {
+	h.do(func() {
+		for c := range h.clients {
+			c.drop(websocket.CloseServiceRestart, "another node answers now")
+		}
+	})
+}
+
 // enter counts a connection in until leave is called. It fails after Close, and
 // when all places are taken.
 func (h *Hub) enter(places chan struct{}) (leave func(), err error) {

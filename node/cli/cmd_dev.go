@@ -16,7 +16,7 @@ func newDevCommand() *cobra.Command {
 	cfg := node.DefaultConfig()
 	cfg.Listen, cfg.AgentListen, cfg.PeerListen = "127.0.0.1:5050", "127.0.0.1:5051", "127.0.0.1:5055"
 	cfg.DataDir = ""
-	cfg.StopTasks = true
+	cfg.StopTasks, cfg.Masters = true, 1
 	cfg.LogLevel = "warn"
 	cmd := &cobra.Command{
 		Use:   "dev",
@@ -40,7 +40,7 @@ everything, tasks included.`,
 				}
 				cfg.DataDir, cfg.Ephemeral = dir, true
 			}
-			return runNode(cmd, &cfg, func(out io.Writer, n *node.Node) { welcomeDev(out, n, time.Since(began)) })
+			return runNode(cmd, &cfg, nil, func(out io.Writer, n *node.Node) { welcomeDev(out, n, time.Since(began)) })
 		},
 	}
 	cfg.AddFlags(cmd.Flags())

@@ -384,9 +384,11 @@ type Hello struct {
 	Time    *int64  `protobuf:"varint,7,req,name=time" json:"time,omitempty"` // its clock, Unix nanoseconds
 	Started *int64  `protobuf:"varint,8,req,name=started" json:"started,omitempty"`
 	// The raft member that this process runs, 0 for none.
-	RaftId        *uint64        `protobuf:"varint,9,opt,name=raft_id,json=raftId" json:"raft_id,omitempty"`
-	Name          *string        `protobuf:"bytes,10,opt,name=name" json:"name,omitempty"`
-	Domain        *v1.DomainInfo `protobuf:"bytes,11,opt,name=domain" json:"domain,omitempty"`
+	RaftId *uint64        `protobuf:"varint,9,opt,name=raft_id,json=raftId" json:"raft_id,omitempty"`
+	Name   *string        `protobuf:"bytes,10,opt,name=name" json:"name,omitempty"`
+	Domain *v1.DomainInfo `protobuf:"bytes,11,opt,name=domain" json:"domain,omitempty"`
+	// The raft member that it ran before it lost that one's files: it must not be it again.
+	LostRaftId    *uint64 `protobuf:"varint,12,opt,name=lost_raft_id,json=lostRaftId" json:"lost_raft_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -496,6 +498,13 @@ func (x *Hello) GetDomain() *v1.DomainInfo {
 		return x.Domain
 	}
 	return nil
+}
+
+func (x *Hello) GetLostRaftId() uint64 {
+	if x != nil && x.LostRaftId != nil {
+		return *x.LostRaftId
+	}
+	return 0
 }
 
 type Welcome struct {
@@ -695,8 +704,13 @@ type Beat struct {
 	Seq    *uint64                `protobuf:"varint,1,req,name=seq" json:"seq,omitempty"`
 	Time   *int64                 `protobuf:"varint,2,req,name=time" json:"time,omitempty"` // clock of whoever answers, Unix nanoseconds
 	Answer *bool                  `protobuf:"varint,3,opt,name=answer" json:"answer,omitempty"`
-	// From a node: what changed since Hello.
-	AgentId       *v1.AgentID `protobuf:"bytes,4,opt,name=agent_id,json=agentId" json:"agent_id,omitempty"`
+	// From a node: how it is.
+	CertificateExpires *int64 `protobuf:"varint,4,opt,name=certificate_expires,json=certificateExpires" json:"certificate_expires,omitempty"` // Unix nanoseconds
+	// Of its raft log, if it has one: time of a write to disk, in nanoseconds.
+	FsyncP50 *int64 `protobuf:"varint,5,opt,name=fsync_p50,json=fsyncP50" json:"fsync_p50,omitempty"`
+	FsyncP99 *int64 `protobuf:"varint,6,opt,name=fsync_p99,json=fsyncP99" json:"fsync_p99,omitempty"`
+	// Fingerprint of the authority that signed its certificate.
+	Issuer        *string `protobuf:"bytes,7,opt,name=issuer" json:"issuer,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -752,11 +766,32 @@ func (x *Beat) GetAnswer() bool {
 	return false
 }
 
-func (x *Beat) GetAgentId() *v1.AgentID {
-	if x != nil {
-		return x.AgentId
+func (x *Beat) GetCertificateExpires() int64 {
+	if x != nil && x.CertificateExpires != nil {
+		return *x.CertificateExpires
 	}
-	return nil
+	return 0
+}
+
+func (x *Beat) GetFsyncP50() int64 {
+	if x != nil && x.FsyncP50 != nil {
+		return *x.FsyncP50
+	}
+	return 0
+}
+
+func (x *Beat) GetFsyncP99() int64 {
+	if x != nil && x.FsyncP99 != nil {
+		return *x.FsyncP99
+	}
+	return 0
+}
+
+func (x *Beat) GetIssuer() string {
+	if x != nil && x.Issuer != nil {
+		return *x.Issuer
+	}
+	return ""
 }
 
 // Members is what every node needs to know of the others.
@@ -1326,7 +1361,7 @@ const file_wire_node_proto_rawDesc = "" +
 	"\tAddresses\x12\x12\n" +
 	"\x04peer\x18\x01 \x02(\tR\x04peer\x12\x16\n" +
 	"\x06master\x18\x02 \x02(\tR\x06master\x12\x14\n" +
-	"\x05agent\x18\x03 \x01(\tR\x05agent\"\xdc\x02\n" +
+	"\x05agent\x18\x03 \x01(\tR\x05agent\"\xfe\x02\n" +
 	"\x05Hello\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x02(\tR\tclusterId\x12\x17\n" +
@@ -1340,7 +1375,9 @@ const file_wire_node_proto_rawDesc = "" +
 	"\araft_id\x18\t \x01(\x04R\x06raftId\x12\x12\n" +
 	"\x04name\x18\n" +
 	" \x01(\tR\x04name\x12,\n" +
-	"\x06domain\x18\v \x01(\v2\x14.mesos.v1.DomainInfoR\x06domain\"\x95\x01\n" +
+	"\x06domain\x18\v \x01(\v2\x14.mesos.v1.DomainInfoR\x06domain\x12 \n" +
+	"\flost_raft_id\x18\f \x01(\x04R\n" +
+	"lostRaftId\"\x95\x01\n" +
 	"\aWelcome\x12\x12\n" +
 	"\x04term\x18\x01 \x02(\x04R\x04term\x12\x16\n" +
 	"\x06leader\x18\x02 \x02(\tR\x06leader\x126\n" +
@@ -1353,12 +1390,15 @@ const file_wire_node_proto_rawDesc = "" +
 	"\x04term\x18\x03 \x01(\x04R\x04term\"7\n" +
 	"\aRefused\x12\x16\n" +
 	"\x06reason\x18\x01 \x02(\tR\x06reason\x12\x14\n" +
-	"\x05final\x18\x02 \x01(\bR\x05final\"r\n" +
+	"\x05final\x18\x02 \x01(\bR\x05final\"\xc7\x01\n" +
 	"\x04Beat\x12\x10\n" +
 	"\x03seq\x18\x01 \x02(\x04R\x03seq\x12\x12\n" +
 	"\x04time\x18\x02 \x02(\x03R\x04time\x12\x16\n" +
-	"\x06answer\x18\x03 \x01(\bR\x06answer\x12,\n" +
-	"\bagent_id\x18\x04 \x01(\v2\x11.mesos.v1.AgentIDR\aagentId\"\xa5\x01\n" +
+	"\x06answer\x18\x03 \x01(\bR\x06answer\x12/\n" +
+	"\x13certificate_expires\x18\x04 \x01(\x03R\x12certificateExpires\x12\x1b\n" +
+	"\tfsync_p50\x18\x05 \x01(\x03R\bfsyncP50\x12\x1b\n" +
+	"\tfsync_p99\x18\x06 \x01(\x03R\bfsyncP99\x12\x16\n" +
+	"\x06issuer\x18\a \x01(\tR\x06issuer\"\xa5\x01\n" +
 	"\aMembers\x12\x14\n" +
 	"\x05index\x18\x01 \x02(\x04R\x05index\x12/\n" +
 	"\amembers\x18\x02 \x03(\v2\x15.clusterd.wire.MemberR\amembers\x12 \n" +
@@ -1456,22 +1496,21 @@ var file_wire_node_proto_depIdxs = []int32{
 	18, // 13: clusterd.wire.Hello.domain:type_name -> mesos.v1.DomainInfo
 	2,  // 14: clusterd.wire.Welcome.addresses:type_name -> clusterd.wire.Addresses
 	2,  // 15: clusterd.wire.Redirect.addresses:type_name -> clusterd.wire.Addresses
-	17, // 16: clusterd.wire.Beat.agent_id:type_name -> mesos.v1.AgentID
-	9,  // 17: clusterd.wire.Members.members:type_name -> clusterd.wire.Member
-	2,  // 18: clusterd.wire.Member.addresses:type_name -> clusterd.wire.Addresses
-	2,  // 19: clusterd.wire.JoinRequest.addresses:type_name -> clusterd.wire.Addresses
-	18, // 20: clusterd.wire.JoinRequest.domain:type_name -> mesos.v1.DomainInfo
-	19, // 21: clusterd.wire.JoinRequest.attributes:type_name -> mesos.v1.Attribute
-	14, // 22: clusterd.wire.JoinAnswer.joined:type_name -> clusterd.wire.Joined
-	5,  // 23: clusterd.wire.JoinAnswer.redirect:type_name -> clusterd.wire.Redirect
-	6,  // 24: clusterd.wire.JoinAnswer.refused:type_name -> clusterd.wire.Refused
-	2,  // 25: clusterd.wire.Joined.leader:type_name -> clusterd.wire.Addresses
-	9,  // 26: clusterd.wire.Joined.members:type_name -> clusterd.wire.Member
-	27, // [27:27] is the sub-list for method output_type
-	27, // [27:27] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	9,  // 16: clusterd.wire.Members.members:type_name -> clusterd.wire.Member
+	2,  // 17: clusterd.wire.Member.addresses:type_name -> clusterd.wire.Addresses
+	2,  // 18: clusterd.wire.JoinRequest.addresses:type_name -> clusterd.wire.Addresses
+	18, // 19: clusterd.wire.JoinRequest.domain:type_name -> mesos.v1.DomainInfo
+	19, // 20: clusterd.wire.JoinRequest.attributes:type_name -> mesos.v1.Attribute
+	14, // 21: clusterd.wire.JoinAnswer.joined:type_name -> clusterd.wire.Joined
+	5,  // 22: clusterd.wire.JoinAnswer.redirect:type_name -> clusterd.wire.Redirect
+	6,  // 23: clusterd.wire.JoinAnswer.refused:type_name -> clusterd.wire.Refused
+	2,  // 24: clusterd.wire.Joined.leader:type_name -> clusterd.wire.Addresses
+	9,  // 25: clusterd.wire.Joined.members:type_name -> clusterd.wire.Member
+	26, // [26:26] is the sub-list for method output_type
+	26, // [26:26] is the sub-list for method input_type
+	26, // [26:26] is the sub-list for extension type_name
+	26, // [26:26] is the sub-list for extension extendee
+	0,  // [0:26] is the sub-list for field type_name
 }
 
 func init() { file_wire_node_proto_init() }
