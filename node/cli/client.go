@@ -22,12 +22,16 @@ type client struct {
 	leader string // HOST:PORT
 }
 
-// dial finds the leading master through any of the masters given.
-func (c *common) dial(ctx context.Context) (*client, error) {
-	cl := &client{http: &http.Client{
+func newClient() *client {
+	return &client{http: &http.Client{
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 		Transport:     &http.Transport{Proxy: http.ProxyFromEnvironment, DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext, ResponseHeaderTimeout: requestTime},
 	}}
+}
+
+// dial finds the leading master through any of the masters given.
+func (c *common) dial(ctx context.Context) (*client, error) {
+	cl := newClient()
 	var errs []error
 	for _, m := range c.masters {
 		addr, err := masterAddress(m)

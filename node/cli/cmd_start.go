@@ -21,32 +21,59 @@ func newStartCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "start",
 		Short: "Run this machine's node",
-		Long: `Run the node whose state is in --data-dir; on an empty directory form a new cluster of one. SIGTERM and
-Ctrl-C stop it and leave tasks of checkpointing frameworks running: the next start finds them. SIGUSR1
-makes the agent leave the cluster: it ends its tasks first.`,
-		Example: "  clusterd start\n  clusterd start --data-dir /srv/clusterd --attributes 'rack:r1' --resources 'cpus:8;mem:16384'",
+		Long: `Run the node whose state is in --data-dir; on an empty directory form a new cluster of one, and print how
+other machines join it. SIGTERM and Ctrl-C stop it and leave tasks of checkpointing frameworks running: the next
+start finds them. SIGUSR1 makes the agent leave the cluster: it ends its tasks first.`,
+		Example: "  clusterd start\n  clusterd start --config /etc/clusterd.yaml\n  clusterd start --data-dir /srv/clusterd --attributes 'rack:r1' --resources 'cpus:8;mem:16384'",
 		GroupID: "node",
 		Args:    noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return runNode(cmd, &cfg, func(out io.Writer, n *node.Node) {
-				masterAPI, agentAPI := n.Addresses()
-				fmt.Fprintf(out, "clusterd %s: dashboard http://%s, agent http://%s, data %s\n", node.Version, masterAPI, agentAPI, n.DataDir())
-				writeMissing(out, n.Isolation())
-			})
+			return runNode(cmd, &cfg, nil, welcomeStart)
 		},
 	}
 	cfg.AddFlags(cmd.Flags())
+	cfg.AddClusterFlags(cmd.Flags())
 	return cmd
 }
 
-// runNode starts a node and runs it until a signal comes or it cannot go on.
-func runNode(cmd *cobra.Command, cfg *node.Config, ready func(io.Writer, *node.Node)) error {
+// welcomeStart says where everything is, and how other machines join (CLU-2). The token is told only by
+// the node that has just formed the cluster: what later starts print may end in a log that many read.
+func welcomeStart(out io.Writer, n *node.Node) {
+	masterAPI, agentAPI := n.Addresses()
+	if agentAPI == "" {
+		agentAPI = "none"
+	} else {
+		agentAPI = "http://" + agentAPI
+	}
+	fmt.Fprintf(out, "clusterd %s: dashboard http://%s, agent %s, data %s\n", node.Version, masterAPI, agentAPI, n.DataDir())
+	writeMissing(out, n.Isolation())
+	if !n.Founded() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), requestTime)
+	defer cancel()
+	line, err := n.JoinCommand(ctx)
+	if err != nil {
+		fmt.Fprintf(out, "other machines join with the line that `clusterd token` prints on this node (%v)\n", err)
+		return
+	}
+	fmt.Fprintf(out, "\nA new cluster is formed. On every other machine run:\n\n  %s\n\n", line)
+}
+
+// runNode starts a node and runs it until a signal comes or it cannot go on. check looks at the settings
+// when all are known; it may be nil.
+func runNode(cmd *cobra.Command, cfg *node.Config, check func() error, ready func(io.Writer, *node.Node)) error {
 	sources, err := node.ApplySources(cmd.Flags(), os.Environ())
 	if err != nil {
 		return usageError{err}
 	}
 	if err := cfg.Validate(); err != nil {
 		return usageError{err}
+	}
+	if check != nil {
+		if err := check(); err != nil {
+			return err
+		}
 	}
 	level, err := node.ParseLevel(cfg.LogLevel)
 	if err != nil {
@@ -62,11 +89,7 @@ func runNode(cmd *cobra.Command, cfg *node.Config, ready func(io.Writer, *node.N
 	signal.Notify(leave, syscall.SIGUSR1)
 	// The terminal's end must not take the node's output with it: EPIPE is an error, not a death.
 	signal.Ignore(syscall.SIGPIPE)
-	n, err := node.Start(*cfg, node.FlagValues(cmd.Flags()), log)
-	if err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(cmd.Context(), 30*time.Second)
+	ctx, cancel := context.WithCancel(cmd.Context())
 	go func() { // ends with ctx
 		select {
 		case <-signals:
@@ -75,6 +98,13 @@ func runNode(cmd *cobra.Command, cfg *node.Config, ready func(io.Writer, *node.N
 		case <-ctx.Done():
 		}
 	}()
+	n, err := node.Start(ctx, *cfg, node.FlagValues(cmd.Flags()), log)
+	if err != nil {
+		cancel()
+		return err
+	}
+	ctx, stop := context.WithTimeout(ctx, 30*time.Second)
+	defer stop()
 	err = n.WaitReady(ctx)
 	stopped := ctx.Err() != nil && errors.Is(err, context.Canceled)
 	cancel()

@@ -72,6 +72,7 @@ func newRoot() *cobra.Command {
 
   clusterd dev                    a whole cluster on this machine, gone at the end
   clusterd start                  the first machine of a lasting cluster
+  clusterd join PEER              every further machine
   clusterd run -- echo hello      run a command somewhere in the cluster`,
 		Example: `  clusterd dev
   clusterd run --cpus 0.5 --mem 64 --name hello -- sh -c 'echo hi'
@@ -82,15 +83,23 @@ func newRoot() *cobra.Command {
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	root.SetGlobalNormalizationFunc(node.NormalizeFlag)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
-	root.AddGroup(&cobra.Group{ID: "node", Title: "Run a node:"}, &cobra.Group{ID: "task", Title: "Run and watch tasks:"}, &cobra.Group{ID: "cluster", Title: "Look at the cluster:"})
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		var refused *node.RefusedError
+		if errors.As(err, &refused) {
+			err = refused
+		}
+		return usageError{err}
+	})
+	root.AddGroup(&cobra.Group{ID: "node", Title: "Run a node:"}, &cobra.Group{ID: "task", Title: "Run and watch tasks:"},
+		&cobra.Group{ID: "cluster", Title: "Look at the cluster:"}, &cobra.Group{ID: "admin", Title: "Change the cluster (on one of its nodes, as root):"})
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	c := &common{}
 	root.AddCommand(
-		newDevCommand(), newStartCommand(),
+		newDevCommand(), newStartCommand(), newJoinCommand(), newLeaveCommand(), newRestoreCommand(), newRecoverCommand(), newConfigCommand(),
 		newRunCommand(c), newPsCommand(c), newKillCommand(c),
 		newCatCommand(c), newHeadCommand(c), newTailCommand(c), newLsCommand(c),
-		newStateCommand(c), newResolveCommand(c), newVersionCommand(),
+		newStatusCommand(), newNodesCommand(), newStateCommand(c), newResolveCommand(c), newVersionCommand(),
+		newNodeCommand(), newTokenCommand(), newMastersCommand(), newAuthorityCommand(), newBackupCommand(),
 	)
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {

@@ -53,7 +53,11 @@ func ago(now, t time.Time) string {
 	if t.IsZero() {
 		return ""
 	}
-	d := max(now.Sub(t), 0)
+	return short(max(now.Sub(t), 0))
+}
+
+// short is a duration for a table: 5s, 3m, 2h, 4d.
+func short(d time.Duration) string {
 	switch {
 	case d < time.Minute:
 		return strconv.Itoa(int(d.Seconds())) + "s"

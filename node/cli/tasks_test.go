@@ -13,6 +13,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
 	v1 "clusterd/node/mesos/v1"
 )
 
@@ -284,16 +287,29 @@ func TestUnreachableMaster(t *testing.T) { // OPR-277
 	}
 }
 
-// Every command has a help text with an example (DESIGN: a first-class command line).
+// Every command has a help text with an example, and every flag a text (DESIGN: a first-class command line).
 func TestHelp(t *testing.T) {
-	for _, cmd := range newRoot().Commands() {
+	var visit func(cmd *cobra.Command)
+	visit = func(cmd *cobra.Command) {
 		if cmd.Name() == "help" {
-			continue
+			return
 		}
 		if cmd.Short == "" || cmd.Example == "" {
-			t.Errorf("%s: short text %q, example %q: both are needed", cmd.Name(), cmd.Short, cmd.Example)
+			t.Errorf("%s: short text %q, example %q: both are needed", cmd.CommandPath(), cmd.Short, cmd.Example)
+		}
+		if cmd.HasParent() && !cmd.Parent().HasParent() && cmd.GroupID == "" {
+			t.Errorf("%s is in no group", cmd.CommandPath())
+		}
+		cmd.LocalFlags().VisitAll(func(f *pflag.Flag) {
+			if f.Usage == "" && !f.Hidden {
+				t.Errorf("%s: --%s has no text", cmd.CommandPath(), f.Name)
+			}
+		})
+		for _, sub := range cmd.Commands() {
+			visit(sub)
 		}
 	}
+	visit(newRoot())
 }
 
 func TestFollow(t *testing.T) {
