@@ -49,8 +49,8 @@
 //
 //	<data-dir>/lock            held by the process that uses the directory
 //	<data-dir>/node.json       who this node is, from the moment that it belongs to a cluster
-//	<data-dir>/joining.json    key and id of a node whose request to join is not answered yet
-//	<data-dir>/tls/            key and certificates of the node, see package trust
+//	<data-dir>/tls/            key and certificates of the node, see package trust; while a request to
+//	                           join is not answered, joining.json with the key and id that it names
 //	<data-dir>/clusterd.sock   socket for administrators
 //	<data-dir>/raft/           the log and snapshots of package raft, on masters
 //	<data-dir>/raft.released/  those of the member that this node was last

@@ -28,6 +28,7 @@ const (
 	// joinTime is how long one try may take.
 	joinTime = 10 * time.Second
 
+	// joiningName lies in the directory of the keys.
 	joiningName = "joining.json"
 )
 
@@ -53,7 +54,7 @@ func (n *Node) join() error {
 		return err
 	}
 	ask := &wire.JoinRequest{
-		Token: &token.Secret, Request: request, NodeId: &fresh.id.NodeID, Name: &fresh.id.Name, Role: &fresh.id.Role,
+		Token: proto.String(""), Request: request, NodeId: &fresh.id.NodeID, Name: &fresh.id.Name, Role: &fresh.id.Role,
 		Version: proto.String(Version), Addresses: n.host.wire(), Domain: n.domain, Attributes: n.attributes,
 	}
 	joined, err := n.askToJoin(peers, token, ask)
@@ -68,7 +69,7 @@ func (n *Node) join() error {
 	if err := fresh.id.save(n.config.DataDir); err != nil {
 		return fmt.Errorf("write identity: %w", err)
 	}
-	if err := os.Remove(filepath.Join(n.config.DataDir, joiningName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := os.Remove(filepath.Join(n.config.DataDir, tlsName, joiningName)); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	n.id = fresh.id
@@ -87,7 +88,7 @@ type joining struct {
 
 // prepareJoin makes the node's key and id, or takes those of a try that did not come to its end.
 func (n *Node) prepareJoin() (*newcomer, []byte, error) {
-	path := filepath.Join(n.config.DataDir, joiningName)
+	path := filepath.Join(n.config.DataDir, tlsName, joiningName)
 	var j joining
 	var key trust.Key
 	data, err := os.ReadFile(path)
@@ -108,6 +109,9 @@ func (n *Node) prepareJoin() (*newcomer, []byte, error) {
 			return nil, nil, fmt.Errorf("make the node's key: %w", err)
 		}
 		if data, err = json.Marshal(j); err != nil {
+			return nil, nil, err
+		}
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return nil, nil, err
 		}
 		if err := writeFileWhole(path, data, 0o600); err != nil {
@@ -166,7 +170,14 @@ func (n *Node) askPeer(addr string, token trust.Token, ask *wire.JoinRequest, re
 	if err := conn.SetDeadline(deadline); err != nil {
 		return nil, err
 	}
-	ask.Time = proto.Int64(time.Now().UnixNano())
+	from, err := trust.JoinPeer(conn.(*tls.Conn).ConnectionState(), token.Fingerprint)
+	if err != nil {
+		return nil, err
+	}
+	ask.Time, ask.Token = proto.Int64(time.Now().UnixNano()), &token.Secret
+	if from.Role != trust.RoleMaster {
+		ask.Token = proto.String("") // it can only say who leads, and is not to learn what makes masters
+	}
 	if err := mesos.WriteFrame(conn, ask); err != nil {
 		return nil, err
 	}

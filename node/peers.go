@@ -82,7 +82,11 @@ func (p *peerPort) take(raw net.Conn, shaken func()) {
 	shaken()
 	remote := remoteIP(conn)
 	if err != nil {
-		p.n.log.Debug("handshake between nodes failed", slog.String("remote", remote), slog.Any("error", err))
+		level := slog.LevelDebug // a port that is open is knocked at
+		if trust.Distrusted(err) {
+			level = slog.LevelWarn
+		}
+		p.n.log.Log(p.n.ctx, level, "handshake between nodes failed", slog.String("remote", remote), slog.Any("error", err))
 		p.drop(conn)
 		return
 	}

@@ -40,7 +40,7 @@ func Restore(cfg RestoreConfig, log *slog.Logger) (*RestoreReport, error) {
 		return nil, err
 	}
 	defer lock.Close() // it was only held
-	for _, name := range []string{identityName, raftName, joiningName} {
+	for _, name := range []string{identityName, raftName, tlsName} {
 		if _, err := os.Lstat(filepath.Join(cfg.DataDir, name)); !errors.Is(err, os.ErrNotExist) {
 			return nil, fmt.Errorf("--data-dir: %s belongs to a cluster already: give an empty directory", cfg.DataDir)
 		}

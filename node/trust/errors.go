@@ -22,6 +22,16 @@ var (
 	ErrProtocol = errors.New("it does not speak a protocol of clusterd")
 )
 
+// Distrusted tells whether an error of a handshake is this side's refusal of the other's certificate.
+func Distrusted(err error) bool {
+	for _, reason := range []error{ErrOtherAuthority, ErrExpired, ErrRemoved, ErrOtherNode, ErrRole} {
+		if errors.Is(err, reason) {
+			return true
+		}
+	}
+	return false
+}
+
 // Refused tells whether an error of a connection is the other side's refusal of this node's
 // certificate: because the node was removed, its certificate has ended, its authority is not trusted
 // there or its role does not allow the protocol. With TLS 1.3 it arrives at the first read, after a
