@@ -60,9 +60,33 @@ func newLeader(cfg leaderConfig) *leader {
 	l.wg.Go(func() { l.commit(ctx) })
 	l.wg.Go(func() { l.steward.run(ctx) })
 	l.wg.Go(func() {
-		runLoop[master.Event, master.Effect](ctx, cfg.core, l.box, master.Tick{}, l.carry, l.settled)
+		c := leased{Master: cfg.core, ctx: ctx, leading: l.steward.m.peer.Leading}
+		runLoop[master.Event, master.Effect](ctx, c, l.box, master.Tick{}, l.carry, l.settled)
 	})
 	return l
+}
+
+// leased is the core of a leading master that takes no step without the lease of its raft peer (CLU-33): a
+// process that was stopped for a while must not act before it has heard whether another leads.
+type leased struct {
+	*master.Master
+	ctx     context.Context
+	leading func() bool
+}
+
+// leaseLook is how often a leader whose lease has run out looks whether it has it again.
+const leaseLook = 10 * time.Millisecond
+
+// Step waits for the lease; at the end of the leader's time it does nothing.
+func (c leased) Step(now time.Time, ev master.Event) []master.Effect {
+	for !c.leading() {
+		pause(c.ctx, leaseLook)
+		if c.ctx.Err() != nil {
+			return nil
+		}
+		now = time.Now()
+	}
+	return c.Master.Step(now, ev)
 }
 
 // close ends the loop, all streams and all connections, and waits for them.

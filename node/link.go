@@ -97,7 +97,7 @@ func (n *Node) follow() {
 		}
 		// Random and growing, so that many nodes do not come back at the same instant.
 		wait = min(wait*3/2+firstRetry, lastRetry)
-		n.pause(wait/2 + jitter(wait/2))
+		n.wait(wait/2 + jitter(wait/2))
 	}
 }
 
@@ -110,15 +110,15 @@ func (n *Node) complain(err error) {
 	n.log.Warn("a master refuses the certificate of this node: was the node removed from the cluster? To join again, run clusterd join with an empty --data-dir", "error", err)
 }
 
-// pause waits, but not beyond a change of the leading master on this node.
-func (n *Node) pause(d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-n.ctx.Done():
-	case <-n.elected:
-	case <-timer.C:
+// wait lets time pass before the next try. A master need not wait longer than until it knows a leader.
+func (n *Node) wait(d time.Duration) {
+	ctx, cancel := context.WithTimeout(n.ctx, d)
+	defer cancel()
+	if n.member.Load() == nil || n.leaderIsKnown() {
+		<-ctx.Done()
+		return
 	}
+	n.watchLeader.await(ctx, n)
 }
 
 func (n *Node) followOnce(search *search) error {

@@ -63,8 +63,8 @@ type Node struct {
 	listeners               listeners
 	gates                   []*api.Gate
 
-	leading atomic.Pointer[leader]
-	elected chan struct{} // holds a value after leading has changed
+	leading     atomic.Pointer[leader]
+	watchLeader leaderWatch
 
 	mu    sync.Mutex
 	id    *identity // replaced, never changed
@@ -92,7 +92,7 @@ func Start(ctx context.Context, cfg Config, flags map[string]string, log *slog.L
 	}
 	n := &Node{
 		config: cfg, flags: flags, log: log, started: time.Now(),
-		masterFiles: api.NewFiles(), agentFiles: api.NewFiles(), elected: make(chan struct{}, 1), failed: make(chan error, 1),
+		masterFiles: api.NewFiles(), agentFiles: api.NewFiles(), failed: make(chan error, 1),
 		wanted: make(chan uint64, 1), renewal: make(chan struct{}, 1),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())

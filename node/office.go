@@ -31,10 +31,6 @@ func (n *Node) lead(m *member) {
 				n.log.Error("election not completed", "term", l.Term, "error", err)
 			}
 		}
-		select {
-		case n.elected <- struct{}{}:
-		default:
-		}
 	}
 	if err := m.peer.Err(); err != nil {
 		n.fail(err)

@@ -26,6 +26,10 @@ const (
 	beatsPerSecond = 1000
 )
 
+// electionPatience is how long a node that asks for the leader is kept waiting while there is none. It is
+// below greetingTime.
+const electionPatience = 3 * time.Second
+
 // roll is the list of the nodes that are in contact with the leading master.
 type roll struct {
 	mu    sync.Mutex
@@ -122,6 +126,12 @@ func (r *roll) drop(node, reason string) {
 // frames are exchanged and the rest is up to the leader, or when the connection is closed.
 func (n *Node) serveNode(conn net.Conn, from trust.Identity, remote string) {
 	answer, hello, err := n.receive(conn, from)
+	if err == nil && answer == nil {
+		// Whoever comes in the midst of an election hears of its outcome at once, and need not ask again.
+		ctx, cancel := context.WithTimeout(n.ctx, electionPatience)
+		n.watchLeader.await(ctx, n)
+		cancel()
+	}
 	if err == nil {
 		if l := n.leading.Load(); answer == nil && l != nil {
 			err = l.serveNode(conn, hello, remote)
