@@ -37,7 +37,7 @@ const (
 	NodeDemote   = "demote"   // never a master, until it is promoted
 	NodeRemove   = "remove"   // refused from now on, also its certificate
 	NodeDrain    = "drain"    // end its tasks and give it no new ones
-	NodeActivate = "activate" // undo drain
+	NodeActivate = "activate" // give it tasks again when it is drained
 )
 
 // NodeVerbs are all verbs, in the order in which they are named to people.

@@ -121,7 +121,12 @@ type httpError struct {
 	text   string
 }
 
-func (e *httpError) Error() string { return e.who + ": " + e.text }
+func (e *httpError) Error() string {
+	if e.who == "" {
+		return e.text
+	}
+	return e.who + ": " + e.text
+}
 
 // get asks addr for path and returns the open answer if its status is 200.
 func (cl *client) get(ctx context.Context, addr, path string, query url.Values) (*http.Response, error) {

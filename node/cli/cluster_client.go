@@ -159,7 +159,13 @@ func (cl *clusterClient) refused(resp *http.Response) error {
 	if answer.status == http.StatusNotFound && !strings.Contains(answer.text, "clusterd nodes") {
 		return fmt.Errorf("node %s has no cluster API: it is no clusterd, or an older one", cl.who)
 	}
-	return errors.New(answer.text)
+	return &httpError{"", answer.status, answer.text}
+}
+
+// hasStatus says whether err is an answer with this HTTP status.
+func hasStatus(err error, status int) bool {
+	var answer *httpError
+	return errors.As(err, &answer) && answer.status == status
 }
 
 // call makes a request and decodes the answer into v.

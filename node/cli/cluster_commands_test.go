@@ -104,6 +104,33 @@ func TestDrainUndone(t *testing.T) {
 	_ = dir
 }
 
+// CLU-6: a change that finds no leader is tried again; a removal may be done by the new leader meanwhile.
+func TestChangeDuringElection(t *testing.T) {
+	for verb, want := range map[string]string{"promote": "promote 11aa000000000001 grace=- gone=false", "remove": ""} {
+		f := newTestNodes()
+		h, none := f.handler(true, true), f.handler(true, false)
+		dir, tries := t.TempDir(), 0
+		serveSocket(t, dir, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Method == http.MethodPost {
+				if tries++; tries <= 2 {
+					none.ServeHTTP(w, r)
+					return
+				}
+				if verb == "remove" {
+					f.mu.Lock()
+					f.status.Nodes = f.status.Nodes[2:]
+					f.mu.Unlock()
+				}
+			}
+			h.ServeHTTP(w, r)
+		}))
+		got := runMain(t, "", nil, "node", verb, "m1", "--data-dir", dir)
+		if tries != 3 || strings.Count(got, "; trying again") != 1 || !strings.HasSuffix(got, "--- exit 0\n") || strings.Join(f.calls, ",") != want {
+			t.Errorf("%s: %d tries, calls %q: %s", verb, tries, f.calls, got)
+		}
+	}
+}
+
 // CLU-6 CLU-7 CLU-35: reading, over HTTP through any node and through the socket.
 func TestReadingCommands(t *testing.T) {
 	healthy := newTestNodes()

@@ -58,7 +58,7 @@ func newPlaceCommand(verb, title, long, done string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			id, err := changeNode(cmd.Context(), cl, args[0], verb, nil)
+			id, err := changeNode(cmd, cl, args[0], verb, nil)
 			if err != nil {
 				return err
 			}
@@ -70,8 +70,8 @@ func newPlaceCommand(verb, title, long, done string) *cobra.Command {
 }
 
 func newActivateCommand() *cobra.Command {
-	return newPlaceCommand(api.NodeActivate, "Undo drain",
-		"Give a node tasks again that was drained, or stop a drain that is under way. Tasks that have ended stay so.",
+	return newPlaceCommand(api.NodeActivate, "Give a drained node tasks again",
+		"Give a node tasks again that was drained. A drain that is under way cannot be stopped: wait until the node is drained.",
 		"gets tasks again")
 }
 
@@ -80,9 +80,35 @@ type nodeID struct {
 	ID string `json:"id"`
 }
 
-func changeNode(ctx context.Context, cl *clusterClient, node, verb string, body any) (nodeID, error) {
+// leaderPatience is how long a change is tried again while there is no leader: one may just be elected, also
+// because the change itself makes the leader give its office to another.
+const leaderPatience = 10 * time.Second
+
+// changeNode carries out a verb. It may be carried out twice: all of them do no harm then.
+func changeNode(cmd *cobra.Command, cl *clusterClient, node, verb string, body any) (nodeID, error) {
+	path := "/cluster/nodes/" + url.PathEscape(node) + "/" + verb
+	ctx, cancel := context.WithTimeout(cmd.Context(), changeTime)
+	defer cancel()
+	began, tried := time.Now(), false
 	var id nodeID
-	err := cl.change(ctx, "/cluster/nodes/"+url.PathEscape(node)+"/"+verb, body, &id)
+	var last error
+	err := watch(ctx, func() (bool, error) {
+		last = cl.call(ctx, http.MethodPost, path, body, &id)
+		switch {
+		case hasStatus(last, http.StatusServiceUnavailable) && time.Since(began) < leaderPatience:
+			if !tried {
+				note(cmd, "%v; trying again", last)
+			}
+			tried = true
+			return false, nil
+		case tried && verb == api.NodeRemove && hasStatus(last, http.StatusNotFound):
+			id.ID, last = node, nil // the new leader has gone on with it
+		}
+		return true, nil
+	})
+	if last != nil {
+		err = last // it says more
+	}
 	return id, err
 }
 
@@ -127,7 +153,7 @@ first to end them in order. A node that still runs leaves by itself with cluster
 				return err
 			}
 			note(cmd, "%s (%s, %s) is refused from now on and can only join again as a new node%s", n.Name, n.ID, n.PeerAddress, fate(n))
-			id, err := changeNode(cmd.Context(), cl, n.ID, api.NodeRemove, nil)
+			id, err := changeNode(cmd, cl, n.ID, api.NodeRemove, nil)
 			if err != nil {
 				return err
 			}
@@ -176,7 +202,7 @@ func newDrainCommand() *cobra.Command {
 		Short: "End the tasks of a node and give it no new ones",
 		Long: `End the tasks of a node, each with its own grace period, and give it no new ones: for maintenance. Frameworks are told
 and may start their tasks elsewhere. The command waits until the last task has ended; if it is interrupted, the
-drain goes on. clusterd node activate undoes it.`,
+drain goes on. When the node is drained, clusterd node activate gives it tasks again.`,
 		Example: "  clusterd node drain m2\n  clusterd node drain m2 --max-grace-period 30s --no-wait",
 		Args:    argsBetween(1, 1, "NODE"),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -188,7 +214,7 @@ drain goes on. clusterd node activate undoes it.`,
 			if err != nil {
 				return err
 			}
-			id, err := changeNode(cmd.Context(), cl, args[0], api.NodeDrain, api.DrainRequest{MaxGraceSeconds: grace, MarkGone: markGone})
+			id, err := changeNode(cmd, cl, args[0], api.NodeDrain, api.DrainRequest{MaxGraceSeconds: grace, MarkGone: markGone})
 			if err != nil {
 				return err
 			}

@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -170,7 +171,11 @@ func skew(n api.ClusterNode) string {
 	if n.ClockSkewMS == nil {
 		return ""
 	}
-	return fmt.Sprintf("%+.0f ms", *n.ClockSkewMS)
+	whole := math.Round(*n.ClockSkewMS)
+	if whole == 0 {
+		return "0 ms" // without a sign
+	}
+	return fmt.Sprintf("%+.0f ms", whole)
 }
 
 func fsync(n api.ClusterNode) string {

@@ -94,7 +94,10 @@ type drainProgress struct {
 
 func (p *drainProgress) show(n api.ClusterNode) {
 	text := fmt.Sprintf("%s: %d tasks left", n.Name, n.Tasks)
-	if n.Tasks == 1 {
+	switch n.Tasks {
+	case 0:
+		text = n.Name + ": its tasks have ended, and their frameworks are to confirm it"
+	case 1:
 		text = n.Name + ": 1 task left"
 	}
 	if n.AgentState == api.AgentUnreachable || n.AgentState == api.AgentRecovering {
