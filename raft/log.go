@@ -57,58 +57,68 @@ type log struct {
 
 var _ Storage = (*log)(nil)
 
-// openLog opens the log in a directory, or begins a new one with these voters, and checks all of
-// it. It holds the directory's lock until close.
-func openLog(cfg Config) (l *log, err error) {
-	if err := makeDir(cfg.Dir, cfg.NoSync); err != nil {
-		return nil, err
-	}
-	l = &log{
+// newLog is the log in a directory, not opened yet.
+func newLog(cfg Config) *log {
+	return &log{
 		dir: cfg.Dir, path: filepath.Join(cfg.Dir, logName), noSync: cfg.NoSync,
 		files: newExchange(cfg.Dir, cfg.NoSync), ending: make(chan struct{}),
 		conf: raftpb.EnsureConfState(nil), tailLimit: tailBytes,
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, l.close())
-			l = nil
-		}
-	}()
+}
+
+// openLog opens the log of a member in a directory, or begins a new one, and checks all of it. It holds
+// the directory's lock until close.
+func openLog(cfg Config) (*log, error) {
+	if err := makeDir(cfg.Dir, cfg.NoSync); err != nil {
+		return nil, err
+	}
+	l := newLog(cfg)
+	err := l.begin(cfg)
+	if err == nil {
+		err = l.open()
+	}
+	if err == nil && l.state.id != cfg.ID {
+		err = fmt.Errorf("raft directory %s belongs to member %d, not %d", l.dir, l.state.id, cfg.ID)
+	}
+	if err == nil {
+		err = l.files.clean(l.state.snapIndex, l.state.snapTerm, true)
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	return l, nil
+}
+
+// open opens and checks a log that exists. It changes nothing.
+func (l *log) open() (err error) {
 	if err := l.acquire(); err != nil {
-		return l, err
+		return err
 	}
 	if err := condemned(l.dir); err != nil {
-		return l, err
-	}
-	if err := l.begin(cfg); err != nil {
-		return l, err
+		return err
 	}
 	if err := l.check(); err != nil {
-		return l, err
+		return err
 	}
 	if l.db, err = l.openDB(l.path); err != nil {
-		return l, err
+		return err
 	}
-	if err := l.load(); err != nil {
-		return l, err
+	if err := l.load(); err != nil || l.state.snapIndex == 0 {
+		return err
 	}
-	if l.state.id != cfg.ID {
-		return l, fmt.Errorf("raft directory %s belongs to member %d, not %d", l.dir, l.state.id, cfg.ID)
+	keep := func(meta *raftpb.SnapshotMetadata, _ io.Reader) error {
+		l.conf = meta.GetConfState()
+		return nil
 	}
-	if l.state.snapIndex > 0 {
-		keep := func(meta *raftpb.SnapshotMetadata, _ io.Reader) error {
-			l.conf = meta.GetConfState()
-			return nil
-		}
-		if err := readSnapshot(snapshotPath(l.dir, l.state.snapIndex, l.state.snapTerm), l.state.snapIndex, l.state.snapTerm, keep); err != nil {
-			return l, err
-		}
-	}
-	return l, l.files.clean(l.state.snapIndex, l.state.snapTerm, true)
+	path := snapshotPath(l.dir, l.state.snapIndex, l.state.snapTerm)
+	return readSnapshot(path, l.state.snapIndex, l.state.snapTerm, keep)
 }
 
 // acquire takes the directory's lock, which ends with the process at the latest.
 func (l *log) acquire() error {
+	if l.lock != nil {
+		return nil
+	}
 	path := filepath.Join(l.dir, lockName)
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -129,8 +139,11 @@ func (l *log) acquire() error {
 	}
 }
 
-// begin makes the log of a new member, whole or not at all, if there is none.
+// begin makes the log of a new member if there is none.
 func (l *log) begin(cfg Config) error {
+	if err := l.acquire(); err != nil {
+		return err
+	}
 	if _, err := os.Stat(l.path); !errors.Is(err, os.ErrNotExist) {
 		return onDisk("open", l.path, err)
 	}
@@ -143,10 +156,6 @@ func (l *log) begin(cfg Config) error {
 			return onDisk("open", l.path, fmt.Errorf("%w: it is missing, but its %s is there", ErrCorrupt, entry.Name()))
 		}
 	}
-	aside := l.path + temporary
-	if err := os.Remove(aside); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return onDisk("remove", aside, err)
-	}
 	first := logState{id: cfg.ID}
 	var entries []*raftpb.Entry
 	if !cfg.Join {
@@ -156,6 +165,15 @@ func (l *log) begin(cfg Config) error {
 		}
 		first.term, first.commit, entries = hard.GetTerm(), hard.GetCommit(), bootstrap
 		first.lastIndex, first.lastTerm = hard.GetCommit(), hard.GetTerm()
+	}
+	return l.create(first, entries)
+}
+
+// create writes log.db with all of its content or not at all.
+func (l *log) create(first logState, entries []*raftpb.Entry) error {
+	aside := l.path + temporary
+	if err := os.Remove(aside); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return onDisk("remove", aside, err)
 	}
 	db, err := l.openDB(aside)
 	if err != nil {
@@ -380,6 +398,11 @@ func (l *log) Install(meta *raftpb.SnapshotMetadata, hard *raftpb.HardState) err
 		l.failed = err
 		return err
 	}
+	return l.replace(meta, hard)
+}
+
+// replace puts a snapshot in the place of the whole log.
+func (l *log) replace(meta *raftpb.SnapshotMetadata, hard *raftpb.HardState) error {
 	next := l.state
 	if !etcdraft.IsEmptyHardState(hard) {
 		l.commit = hard.GetCommit()

@@ -87,12 +87,14 @@ type Member struct {
 	marks  marks
 	office office
 
-	snapshot uint64 // index of the newest in the log
-	grown    uint64 // bytes applied since it was begun
-	writing  bool   // one is being written
-	installs uint64 // snapshots of other peers taken over
-	changes  uint64 // of the leader
-	leader   uint64 // as of the last turn
+	snapshot uint64            // index of the newest in the log
+	covered  *raftpb.ConfState // the members in it
+	wanted   bool              // another is, by a member that is not in it
+	grown    uint64            // bytes applied since it was begun
+	writing  bool              // one is being written
+	installs uint64            // snapshots of other peers taken over
+	changes  uint64            // of the leader
+	leader   uint64            // as of the last turn
 	err      error
 }
 
@@ -111,10 +113,10 @@ func NewMember(cfg MemberConfig) (*Member, error) {
 	if err != nil && !errors.Is(err, etcdraft.ErrSnapshotTemporarilyUnavailable) {
 		return nil, err
 	}
-	m.snapshot = at.GetIndex()
+	m.snapshot, m.covered = at.GetIndex(), at.GetConfState()
 	m.guard(func() (err error) {
 		m.core, err = newCore(coreConfig{
-			id: cfg.ID, tick: m.cfg.TickInterval, storage: cfg.Storage, applied: at, pile: maxUncommittedBytes,
+			id: cfg.ID, tick: m.cfg.TickInterval, storage: coveringStorage{cfg.Storage, m}, applied: at, pile: maxUncommittedBytes,
 			nonce: cfg.Nonce, logger: protocolLogger{m.cfg.Logger},
 		})
 		if err != nil {
@@ -348,7 +350,7 @@ func (m *Member) install(meta *raftpb.SnapshotMetadata, hard *raftpb.HardState) 
 	}
 	m.core.restored(meta)
 	m.marks.restored()
-	m.snapshot = meta.GetIndex()
+	m.snapshot, m.covered = meta.GetIndex(), meta.GetConfState()
 	m.installs++
 	return nil
 }
@@ -356,7 +358,8 @@ func (m *Member) install(meta *raftpb.SnapshotMetadata, hard *raftpb.HardState) 
 // beginSnapshot starts to write a snapshot if it is time.
 func (m *Member) beginSnapshot() error {
 	entries := m.core.applied - m.snapshot
-	if m.writing || entries == 0 || entries < m.cfg.SnapshotEntries && m.grown < m.cfg.SnapshotBytes {
+	due := entries >= m.cfg.SnapshotEntries || m.grown >= m.cfg.SnapshotBytes || m.wanted
+	if m.writing || entries == 0 || !due {
 		return nil
 	}
 	body, err := m.cfg.Machine.Snapshot()
@@ -368,8 +371,7 @@ func (m *Member) beginSnapshot() error {
 		ConfState: proto.Clone(m.core.conf).(*raftpb.ConfState),
 	}
 	keep := min(m.cfg.KeepEntries, entries*m.cfg.SnapshotBytes/max(m.grown, 1))
-	m.grown = 0
-	m.writing = true
+	m.grown, m.writing, m.wanted = 0, true, false
 	m.aside(func() error {
 		return m.cfg.Storage.WriteSnapshot(meta, body)
 	}, func(err error) {
@@ -377,12 +379,36 @@ func (m *Member) beginSnapshot() error {
 		if err == nil {
 			err = m.cfg.Storage.Compact(meta, keep)
 		}
-		if err == nil {
-			m.snapshot = max(m.snapshot, meta.GetIndex())
+		if err == nil && meta.GetIndex() > m.snapshot {
+			m.snapshot, m.covered = meta.GetIndex(), meta.GetConfState()
 		}
 		m.stopWith(err)
 	})
 	return nil
+}
+
+// coveringStorage is the storage as the protocol library sees it. A member takes only a snapshot that has
+// it among the members. The newest may be from before a member was added, and the next far away: then the
+// next is asked for, and none is there until it is written.
+type coveringStorage struct {
+	etcdraft.Storage
+	m *Member
+}
+
+func (s coveringStorage) Snapshot() (*raftpb.Snapshot, error) {
+	if c := s.m.core; c != nil && !covers(s.m.covered, c.conf) {
+		s.m.wanted = true
+		return nil, etcdraft.ErrSnapshotTemporarilyUnavailable
+	}
+	return s.Storage.Snapshot()
+}
+
+// covers says whether all members are in a snapshot.
+func covers(in, all *raftpb.ConfState) bool {
+	there := slices.Concat(in.GetVoters(), in.GetVotersOutgoing(), in.GetLearners())
+	return !slices.ContainsFunc(slices.Concat(all.GetVoters(), all.GetLearners()), func(id uint64) bool {
+		return !slices.Contains(there, id)
+	})
 }
 
 // compareStates has a leader append what is due for the comparison of states, and says whether it did.

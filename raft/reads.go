@@ -27,8 +27,8 @@ type reads struct {
 type read struct {
 	seq      uint64
 	begun    uint64 // tick
-	asked    uint64 // tick, 0 if it was not yet
-	of       uint64 // the leader that was asked
+	of       uint64 // the leader that was asked, 0 if none was yet
+	asked    uint64 // tick
 	answered bool
 	index    uint64 // the answer
 	ended    []func(index uint64, err error)
@@ -53,10 +53,10 @@ func (c *core) ask() {
 		return
 	}
 	for _, q := range r.open {
-		if q.answered || q.asked > 0 && q.of == c.leader && c.ticks-q.asked < askAgainTicks {
+		if q.answered || q.of == c.leader && c.ticks-q.asked < askAgainTicks {
 			continue
 		}
-		q.asked, q.of = max(c.ticks, 1), c.leader
+		q.asked, q.of = c.ticks, c.leader
 		if c.leader == c.id {
 			c.lease.asked(c)
 		}
