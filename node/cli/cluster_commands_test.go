@@ -139,6 +139,8 @@ func TestReadingCommands(t *testing.T) {
 	lost.status.Leader, lost.status.Name, lost.status.StateHash = nil, "", ""
 	lost.status.Quorum = api.ClusterQuorum{Voters: 3, Reachable: 1, Needed: 2}
 	lost.status.Problems = lost.status.Problems[:1]
+	standby := newTestNodes()
+	standby.status = &api.ClusterStatus{ClusterID: lost.status.ClusterID, Version: "0.2.0", Time: noon, Term: 7}
 	for name, c := range map[string]struct {
 		cluster *testNodes
 		leader  leads
@@ -152,6 +154,7 @@ func TestReadingCommands(t *testing.T) {
 		"status check":  {newTestNodes(), true, []string{"status", "--check"}},
 		"status ok":     {healthy, true, []string{"status", "--check"}},
 		"status lost":   {lost, false, []string{"status", "--check"}},
+		"status alone":  {standby, false, []string{"status"}},
 		"status lost 2": {lost, false, []string{"status"}},
 	} {
 		t.Run(name, func(t *testing.T) {

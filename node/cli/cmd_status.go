@@ -113,6 +113,8 @@ func count(problems []api.ClusterProblem, severity string) int {
 func health(s *api.ClusterStatus) string {
 	var parts []string
 	switch {
+	case s.Stale && s.Quorum.Voters == 0:
+		parts = append(parts, "not known: the leading master is not reached")
 	case !s.Quorum.OK:
 		parts = append(parts, "no quorum: nothing can be changed, tasks go on")
 	case s.Leader == nil:
@@ -141,6 +143,9 @@ func leaderText(s *api.ClusterStatus) string {
 }
 
 func quorumText(q api.ClusterQuorum) string {
+	if q.Voters == 0 {
+		return "not known to this node"
+	}
 	text := fmt.Sprintf("%d of %d masters reached, %d needed", q.Reachable, q.Voters, q.Needed)
 	switch spare := q.Reachable - q.Needed; {
 	case !q.OK:
