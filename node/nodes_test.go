@@ -2,8 +2,11 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,7 +14,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/gorilla/websocket"
+	"google.golang.org/protobuf/proto"
+
 	"clusterd/node/api"
+	v1 "clusterd/node/mesos/v1"
+	"clusterd/node/trust"
+	"clusterd/raft/registry"
 )
 
 // patience bounds every wait for an event: it is only reached when something is broken.
@@ -22,8 +31,19 @@ func masterConfig(t *testing.T, name string) Config {
 	t.Helper()
 	cfg := DefaultConfig()
 	cfg.DataDir, cfg.Name, cfg.Role = filepath.Join(t.TempDir(), name), name, "master"
-	cfg.Listen, cfg.AgentListen, cfg.PeerListen = "127.0.0.1:0", "127.0.0.1:0", "127.0.0.1:0"
+	// Ports that are free now: a node that starts again is to be found where it was.
+	cfg.Listen, cfg.AgentListen, cfg.PeerListen = freeAddress(t), freeAddress(t), freeAddress(t)
 	return cfg
+}
+
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
 }
 
 // testLog writes what the node logs to the test.
@@ -96,7 +116,7 @@ func raftStates(t *testing.T, leader *Node) string {
 func TestGrow(t *testing.T) {
 	a := startNode(t, masterConfig(t, "a"))
 	b := joinNode(t, a, masterConfig(t, "b"), api.TokenAny)
-	c := joinNode(t, b2leader(b, a), masterConfig(t, "c"), api.TokenAny)
+	c := joinNode(t, a, masterConfig(t, "c"), api.TokenAny)
 	until(t, "three voters", func() bool { return raftStates(t, a) == "a:leader b:voter c:voter" })
 	d := joinNode(t, a, masterConfig(t, "d"), api.TokenAny)
 	until(t, "a standby", func() bool { return raftStates(t, a) == "a:leader b:voter c:voter d:standby" })
@@ -110,9 +130,6 @@ func TestGrow(t *testing.T) {
 		until(t, "equal registries", func() bool { return n.member.Load().machine.Hash()() == hash() })
 	}
 }
-
-// b2leader asks the leader for a token: any node would pass the question on.
-func b2leader(_, leader *Node) *Node { return leader }
 
 // The leader ends: another takes over, and a standby takes its place when it stays away. CLU-5, CLU-34
 func TestReplace(t *testing.T) {
@@ -143,6 +160,82 @@ func TestReplace(t *testing.T) {
 		return strings.Contains(raftStates(t, leader), "a:standby") && strings.Contains(raftStates(t, leader), "d:voter")
 	})
 	_ = d
+}
+
+// page is a dashboard's stream through a node.
+func page(t *testing.T, n *Node) *websocket.Conn {
+	t.Helper()
+	var conn *websocket.Conn
+	until(t, "a stream through "+n.name, func() (ok bool) {
+		header := http.Header{"Origin": {"http://" + n.listeners.master.Addr().String()}}
+		c, resp, err := websocket.DefaultDialer.Dial("ws://"+n.listeners.master.Addr().String()+"/ui/stream", header)
+		if resp != nil {
+			defer resp.Body.Close()
+		}
+		conn = c
+		return err == nil
+	})
+	t.Cleanup(func() { conn.Close() })
+	return conn
+}
+
+// showsLeader reads a stream until it shows which master leads.
+func showsLeader(t *testing.T, conn *websocket.Conn, want string) {
+	t.Helper()
+	if err := conn.WriteJSON(map[string]string{"do": "subscribe", "topic": "overview"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	for {
+		_, body, err := conn.ReadMessage()
+		if err != nil {
+			t.Fatalf("stream ended before it showed %s as the leader: %v", want, err)
+		}
+		if strings.Contains(string(body), want) {
+			return
+		}
+	}
+}
+
+// The dashboard works on every node, also after another has become the leader. CLU-51
+func TestDashboardEverywhere(t *testing.T) {
+	a := startNode(t, masterConfig(t, "a"))
+	b := joinNode(t, a, masterConfig(t, "b"), api.TokenAny)
+	c := joinNode(t, a, masterConfig(t, "c"), api.TokenAny)
+	d := joinNode(t, a, func() Config {
+		cfg := masterConfig(t, "d")
+		cfg.Role = "auto"
+		cfg.CgroupsRoot = "clusterd-test-d"
+		return cfg
+	}(), api.TokenAgent)
+	until(t, "three voters", func() bool { return strings.HasPrefix(raftStates(t, a), "a:leader b:voter c:voter") })
+	for _, n := range []*Node{a, b, c, d} {
+		showsLeader(t, page(t, n), a.host.master())
+	}
+	open := page(t, d)
+	showsLeader(t, open, a.host.master())
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := open.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	for { // the page is told to come back
+		if _, _, err := open.ReadMessage(); err != nil {
+			break
+		}
+	}
+	until(t, "another leader", func() bool { return b.leading.Load() != nil || c.leading.Load() != nil })
+	leader := b
+	if c.leading.Load() != nil {
+		leader = c
+	}
+	for _, n := range []*Node{b, c, d} {
+		until(t, n.name+" knows the leader", func() bool { hostport, _, _ := n.Leader(); return hostport == leader.host.master() })
+		showsLeader(t, page(t, n), leader.host.master())
+	}
 }
 
 // A data directory is of one cluster and one process; what is wrong is said. CLU-3, CLU-22
@@ -192,4 +285,117 @@ func TestJoinRefused(t *testing.T) {
 			t.Fatalf("try %d: error is %v", i, err)
 		}
 	}
+}
+
+// register makes frameworks known to the cluster, which are writes to its registry.
+func register(t *testing.T, n *Node, count int) {
+	t.Helper()
+	m := n.member.Load()
+	for i := range count {
+		info := &v1.FrameworkInfo{User: proto.String("u"), Name: proto.String("f"), FailoverTimeout: proto.Float64(1e6), Id: &v1.FrameworkID{Value: proto.String(fmt.Sprintf("framework-%03d", i))}}
+		op := &registry.Op{Op: &registry.Op_AdmitFramework{AdmitFramework: &registry.AdmitFramework{Framework: info, Time: proto.Int64(int64(i))}}}
+		if _, err := m.propose(t.Context(), op); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A backup restores to another cluster with the same content, which nodes of the old one cannot join.
+// CLU-8
+func TestBackupRestore(t *testing.T) {
+	a := startNode(t, masterConfig(t, "a"))
+	register(t, a, 100)
+	info, write, err := clusterOffice{a}.Backup(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "backup")
+	f, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(write(f), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	cfg := masterConfig(t, "restored")
+	report, err := Restore(RestoreConfig{File: file, DataDir: cfg.DataDir}, testLog(t, "restore"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.StateHash != info.StateHash || report.Frameworks != 100 {
+		t.Errorf("restored %+v, saved %+v", report, info)
+	}
+	if _, err := Restore(RestoreConfig{File: file, DataDir: cfg.DataDir}, testLog(t, "restore")); err == nil {
+		t.Error("restored into the directory of a cluster")
+	}
+	b := startNode(t, cfg)
+	if got := b.member.Load().machine.View().ContentHash(); got != info.StateHash {
+		t.Errorf("content hash is %s, of the backup %s", got, info.StateHash)
+	}
+	if b.identity().ClusterID == a.identity().ClusterID {
+		t.Error("the restored cluster has the id of the old one")
+	}
+	if _, err := b.dialNode(t.Context(), "", a.host.peer(), trust.ProtocolNode); err == nil {
+		t.Error("a node of the restored cluster trusts one of the old")
+	}
+	damaged := filepath.Join(t.TempDir(), "damaged")
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	data[len(data)/2] ^= 1
+	if err := os.WriteFile(damaged, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Restore(RestoreConfig{File: damaged, DataDir: masterConfig(t, "x").DataDir}, testLog(t, "restore")); err == nil {
+		t.Error("restored a damaged backup")
+	}
+}
+
+// Two of three masters are lost for good: reads are stale, writes say who is missing, and the last one is
+// made a cluster of its own with all of its data, in which nodes that come back join again. CLU-8, CLU-35
+func TestRecover(t *testing.T) {
+	configs := map[string]Config{"a": masterConfig(t, "a"), "b": masterConfig(t, "b"), "c": masterConfig(t, "c")}
+	a := startNode(t, configs["a"])
+	b := joinNode(t, a, configs["b"], api.TokenAny)
+	c := joinNode(t, a, configs["c"], api.TokenAny)
+	until(t, "three voters", func() bool { return raftStates(t, a) == "a:leader b:voter c:voter" })
+	register(t, a, 50)
+	hash := a.member.Load().machine.View().ContentHash()
+	until(t, "c has all", func() bool { return c.member.Load().machine.View().ContentHash() == hash })
+	for _, n := range []*Node{a, b} {
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "no leader", func() bool { return c.leading.Load() == nil && !c.leaderIsKnown() })
+	until(t, "c says who is missing", func() bool {
+		s, err := clusterOffice{c}.Status(t.Context())
+		return err == nil && s.Stale && !s.Quorum.OK && s.StateHash == hash && len(c.noLeader().Missing) == 2
+	})
+	if _, err := (clusterOffice{c}).Token(t.Context(), api.TokenRequest{}); err == nil || !strings.Contains(err.Error(), "a (127.0.0.1:") {
+		t.Errorf("error of a write is %v", err)
+	}
+	if _, err := Recover(configs["c"].DataDir, testLog(t, "recover")); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("recovered the directory of a running node: %v", err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	report, err := Recover(configs["c"].DataDir, testLog(t, "recover"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.StateHash != hash || len(report.Lost) != 2 {
+		t.Errorf("recovered %+v, content hash was %s", report, hash)
+	}
+	c = startNode(t, configs["c"])
+	until(t, "c leads alone", func() bool { return raftStates(t, c) == "a:standby b:standby c:leader" })
+	if got := c.member.Load().machine.View().ContentHash(); got != hash {
+		t.Errorf("content hash is %s, was %s", got, hash)
+	}
+	// The lost ones come back after all, and do as the present leader says.
+	startNode(t, configs["a"])
+	startNode(t, configs["b"])
+	until(t, "three voters again", func() bool { return raftStates(t, c) == "a:voter b:voter c:leader" })
 }

@@ -3,12 +3,12 @@ package node
 import (
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"time"
 
+	"clusterd/raft"
 	"clusterd/raft/registry"
 )
 
@@ -54,7 +54,7 @@ func Restore(cfg RestoreConfig, log *slog.Logger) (*RestoreReport, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg.File, err)
 	}
-	if err := raftCreate(filepath.Join(cfg.DataDir, raftName), 1, state.Write); err != nil {
+	if err := raft.Create(filepath.Join(cfg.DataDir, raftName), 1, state.Write); err != nil {
 		return nil, err
 	}
 	counts := state.Counts()
@@ -72,6 +72,8 @@ type RecoverReport struct {
 	Index     uint64   `json:"index"` // of the newest entry kept
 	StateHash string   `json:"state_hash"`
 	Lost      []string `json:"lost"` // the other masters, each as NAME (HOST:PORT)
+	// Assumed is how many of the newest changes were kept without knowing whether they were committed.
+	Assumed uint64 `json:"assumed"`
 }
 
 // Recover makes a group of one of the files of a surviving master, when all hope for a quorum is lost
@@ -97,12 +99,12 @@ func Recover(dataDir string, log *slog.Logger) (*RecoverReport, error) {
 		return nil, fmt.Errorf("write identity: %w", err)
 	}
 	machine := registry.NewMachine(Version)
-	report, err := raftRecover(filepath.Join(dataDir, raftName), machine)
+	report, err := raft.Recover(filepath.Join(dataDir, raftName), machine)
 	if err != nil {
 		return nil, err
 	}
 	state := machine.View()
-	out := &RecoverReport{ClusterID: id.ClusterID, NodeID: id.NodeID, Index: report.Index, StateHash: state.ContentHash()}
+	out := &RecoverReport{ClusterID: id.ClusterID, NodeID: id.NodeID, Index: report.Index, StateHash: state.ContentHash(), Assumed: report.Assumed}
 	for _, node := range state.Nodes() {
 		if node.GetRaftId() != 0 && node.GetRaftId() != id.RaftID {
 			out.Lost = append(out.Lost, fmt.Sprintf("%s (%s)", node.GetName(), node.GetPeerAddress()))
@@ -111,6 +113,3 @@ func Recover(dataDir string, log *slog.Logger) (*RecoverReport, error) {
 	log.Warn("group of one master made from this node's files", slog.String("data_dir", dataDir), slog.Uint64("index", out.Index))
 	return out, nil
 }
-
-func raftCreate(string, uint64, func(io.Writer) error) error { panic("later") }
-func raftRecover(string, *registry.Machine) (*struct{ Index uint64 }, error) { panic("later") }

@@ -330,10 +330,14 @@ func (h *Hub) setTrouble(text string) {
 	if h.trouble == text {
 		return
 	}
+	watched := slog.LevelDebug // what nobody looks at is no trouble
+	if len(h.clients) > 0 {
+		watched = slog.LevelWarn
+	}
 	if text == "" {
-		h.log.Info("the dashboard has data again")
+		h.log.Log(h.ctx, min(watched, slog.LevelInfo), "the dashboard has data again")
 	} else if h.trouble == "" {
-		h.log.Warn("the dashboard has no data", "error", text)
+		h.log.Log(h.ctx, watched, "the dashboard has no data", "error", text)
 	}
 	h.trouble = text
 	h.broadcast(message{Type: "trouble", At: now(), Text: text})
