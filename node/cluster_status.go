@@ -230,13 +230,20 @@ func (n *Node) memberStatus(m *member, out *api.ClusterStatus) {
 				missing = append(missing, fmt.Sprintf("%s (%s)", node.Name, node.PeerAddress))
 			}
 		}
-		if node.RaftID == st.Leader && st.Leader != 0 {
+		if node.RaftID == st.Leader && st.Leader != 0 && st.Leader != m.id {
 			node.RaftState = api.RaftLeader
 			out.Leader = &api.ClusterLeader{NodeID: node.ID, Name: node.Name, Address: node.MasterAddress}
 		}
 		out.Nodes = append(out.Nodes, node)
 	}
 	out.Quorum.Settle()
+	if st.Leader == m.id {
+		out.Problems = append(out.Problems, api.ClusterProblem{
+			Code: "not-leading-yet", Severity: api.SeverityWarning,
+			Text: "This node is the raft leader, but does not act: it has just been elected, or a quorum has not answered it of late.",
+			Do:   "Nothing, if it is over in a few seconds. Otherwise see whether the other masters reach this node.",
+		})
+	}
 	if !out.Quorum.OK {
 		out.Problems = append(out.Problems, api.ClusterProblem{
 			Code: "quorum-lost", Severity: api.SeverityError,

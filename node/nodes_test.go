@@ -162,6 +162,118 @@ func TestReplace(t *testing.T) {
 	_ = d
 }
 
+// Operators choose masters, remove nodes and let them leave. CLU-6, CLU-21
+func TestNodeVerbs(t *testing.T) {
+	a := startNode(t, masterConfig(t, "a"))
+	b := joinNode(t, a, masterConfig(t, "b"), api.TokenAny)
+	c := joinNode(t, a, masterConfig(t, "c"), api.TokenAny)
+	cfg := masterConfig(t, "d")
+	d := joinNode(t, a, cfg, api.TokenAny)
+	until(t, "three voters", func() bool { return raftStates(t, a) == "a:leader b:voter c:voter d:standby" })
+	change := func(at, node *Node, verb string) {
+		t.Helper()
+		if err := (clusterOffice{at}).ChangeNode(t.Context(), node.identity().NodeID, verb, api.DrainRequest{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	change(a, c, api.NodeDemote)
+	until(t, "d in the place of c", func() bool { return raftStates(t, a) == "a:leader b:voter c:standby d:voter" })
+	until(t, "c has put its log aside", func() bool { return c.member.Load() == nil })
+	change(a, c, api.NodePromote)
+	until(t, "c preferred to another", func() bool { return strings.Contains(raftStates(t, a), "c:voter") })
+
+	// One that is removed is told, and not let in again.
+	out := b
+	if strings.Contains(raftStates(t, a), "b:standby") {
+		out = d
+	}
+	change(a, out, api.NodeRemove)
+	select {
+	case err := <-out.Failed():
+		if err == nil || !strings.Contains(err.Error(), "removed") {
+			t.Errorf("the removed node ends with %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the removed node does not end")
+	}
+	if strings.Contains(raftStates(t, a), out.name+":") {
+		t.Errorf("nodes are %s", raftStates(t, a))
+	}
+	until(t, "its certificate is refused", func() bool {
+		conn, err := out.dialNode(t.Context(), "", a.host.peer(), trust.ProtocolNode)
+		if err == nil {
+			_, err = out.greet(conn, a.self())
+		}
+		return err != nil
+	})
+
+	// The leader itself leaves: leadership moves on first, and its directory can join again.
+	if err := (clusterOffice{a}).Leave(t.Context(), api.LeaveRequest{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.Close(); err != nil {
+		t.Fatal(err)
+	}
+	rest := slices.DeleteFunc([]*Node{b, c, d}, func(n *Node) bool { return n == out })
+	var leader *Node
+	until(t, "another leader", func() bool {
+		for _, n := range rest {
+			if n.leading.Load() != nil {
+				leader = n
+			}
+		}
+		return leader != nil
+	})
+	again := a.config
+	again.Name = "again"
+	joinNode(t, leader, again, api.TokenAny)
+	until(t, "three voters again", func() bool {
+		states := raftStates(t, leader)
+		return strings.Contains(states, "again:voter") && !strings.Contains(states, "a:")
+	})
+}
+
+// Certificates are renewed, and the authority is replaced, while the cluster runs. CLU-21
+func TestRotateAuthority(t *testing.T) {
+	a := startNode(t, masterConfig(t, "a"))
+	b := joinNode(t, a, masterConfig(t, "b"), api.TokenAny)
+	before := b.credentials.Chain()[0]
+	if err := b.askRenewal(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a renewed certificate", func() bool { return !slices.Equal(before, b.credentials.Chain()[0]) })
+	old, err := clusterOffice{a}.Token(t.Context(), api.TokenRequest{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (clusterOffice{a}).RotateAuthority(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []*Node{a, b} {
+		until(t, n.name+" trusts both", func() bool { return len(n.credentials.Authorities()) == 2 })
+		until(t, n.name+" has a certificate of the new one", func() bool {
+			if err := n.askRenewal(); err != nil {
+				t.Log(err)
+			}
+			return sameCertificates(n.credentials.Chain()[1:2], n.credentials.Authorities()[:1])
+		})
+	}
+	stored, err := b.files.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !sameCertificates(stored.Chain, b.credentials.Chain()) {
+		t.Error("the new certificate is not on disk")
+	}
+	cfg := masterConfig(t, "late")
+	cfg.Join, cfg.Token = []string{a.host.peer()}, old.Token
+	if n, err := Start(t.Context(), cfg, nil, testLog(t, "late")); err == nil {
+		n.Close()
+		t.Error("joined with a token of the old authority")
+	}
+	joinNode(t, a, masterConfig(t, "c"), api.TokenAny)
+}
+
 // page is a dashboard's stream through a node.
 func page(t *testing.T, n *Node) *websocket.Conn {
 	t.Helper()
