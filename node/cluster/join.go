@@ -56,7 +56,7 @@ func CheckJoin(now time.Time, s *registry.State, ask *wire.JoinRequest, c JoinCo
 		return refuse("%v", err)
 	}
 	for _, check := range []func() *Refusal{
-		func() *Refusal { return checkVersion(s, ask, c) },
+		func() *Refusal { return checkVersion(s.Requires(), ask, c) },
 		func() *Refusal { return checkClock(now, ask) },
 		func() *Refusal { return checkRole(ask, allowed) },
 		func() *Refusal { return checkName(s, ask, c) },
@@ -69,13 +69,15 @@ func CheckJoin(now time.Time, s *registry.State, ask *wire.JoinRequest, c JoinCo
 	return nil
 }
 
-func refuse(format string, args ...any) *Refusal { return &Refusal{Reason: fmt.Sprintf(format, args...)} }
+func refuse(format string, args ...any) *Refusal {
+	return &Refusal{Reason: fmt.Sprintf(format, args...)}
+}
 
-func checkVersion(s *registry.State, ask *wire.JoinRequest, c JoinContext) *Refusal {
+// checkVersion looks at the version of the node; needs is what a master must know of the registry.
+func checkVersion(needs string, ask *wire.JoinRequest, c JoinContext) *Refusal {
 	if err := Compatible(c.Version, ask.GetVersion()); err != nil {
 		return refuse("%v", err)
 	}
-	needs := s.Requires()
 	if (ask.GetRole() == "master" || ask.GetRole() == "both") && registry.CompareVersions(ask.GetVersion(), needs) < 0 {
 		return refuse("a master of this cluster must run clusterd %s or newer, and this is %s", needs, ask.GetVersion())
 	}

@@ -15,7 +15,7 @@ const (
 	// failedTime is how long a node that did not catch up is not tried again.
 	failedTime = 10 * time.Minute
 	// improveInterval is the least time between two looks for a better choice of voters.
-	improveInterval = 30 * time.Second
+	improveInterval = time.Minute
 	// firstRetry and lastRetry bound the pause after a step that failed; it doubles.
 	firstRetry = 200 * time.Millisecond
 	lastRetry  = 10 * time.Second
@@ -31,7 +31,8 @@ type Planner struct {
 	looked   time.Time // for a better choice
 
 	behind map[uint64]time.Time // learners that are alive, since when they lack entries
-	alive  map[string]time.Time // nodes that could be masters, since when they are alive
+	alive  map[string]presence  // nodes that could be masters, since when they are alive
+	looks  uint64               // counts the calls of Plan
 	failed map[string]time.Time // nodes that did not catch up
 	uneven time.Time            // since when the number of voters is even for want of a node
 }
@@ -65,9 +66,6 @@ func (p *Planner) Done(now time.Time, step Step, raftID uint64, err error) {
 	if err == nil {
 		p.failures, p.retry = 0, time.Time{}
 	}
-	if p.fresh != 0 && p.fresh == step.RaftID && step.Kind != AddLearner {
-		p.fresh = 0
-	}
 }
 
 // fail notes that a node did not become a voter.
@@ -78,18 +76,22 @@ func (p *Planner) fail(node string, now time.Time) {
 	p.failed[node] = now
 }
 
+// presence is how long a node has been seen at every look.
+type presence struct {
+	since time.Time
+	look  uint64 // the newest
+}
+
 // observe brings what is remembered up to date.
 func (p *Planner) observe(r *round) {
-	behind, alive := make(map[uint64]time.Time), make(map[string]time.Time, len(p.alive))
+	behind := make(map[uint64]time.Time)
 	for _, l := range r.learners {
 		if l.alive && !l.caughtUp {
 			behind[l.raftID] = earliest(p.behind[l.raftID], r.now)
 		}
 	}
-	for _, c := range r.candidates {
-		alive[c.id] = earliest(p.alive[c.id], r.now)
-	}
-	p.behind, p.alive = behind, alive
+	p.behind = behind
+	p.attend(r)
 	for id, at := range p.failed {
 		if !r.now.Before(at.Add(failedTime)) {
 			delete(p.failed, id)
@@ -98,6 +100,28 @@ func (p *Planner) observe(r *round) {
 	// An id that has been in raft is never fresh again.
 	if r.inRaft(p.fresh) {
 		p.fresh = 0
+	}
+}
+
+// attend notes which candidates are there. There may be very many, nearly all as before.
+func (p *Planner) attend(r *round) {
+	if p.alive == nil {
+		p.alive = make(map[string]presence, len(r.candidates))
+	}
+	p.looks++
+	for _, c := range r.candidates {
+		at := presence{r.now, p.looks}
+		if before, ok := p.alive[c.id]; ok {
+			at.since = before.since
+		}
+		p.alive[c.id] = at
+	}
+	if len(p.alive) > len(r.candidates) {
+		for id, at := range p.alive {
+			if at.look != p.looks {
+				delete(p.alive, id)
+			}
+		}
 	}
 }
 

@@ -48,9 +48,10 @@ func (s *seat) named() bool {
 // newRound sorts the nodes of a picture.
 func newRound(p *Planner, now time.Time, pic Picture) *round {
 	r := &round{p: p, pic: pic, now: now}
+	seats := make([]seat, len(pic.Nodes))
 	for i := range pic.Nodes {
-		m := &pic.Nodes[i]
-		s := &seat{
+		m, s := &pic.Nodes[i], &seats[i]
+		*s = seat{
 			id: m.Node.GetId(), raftID: m.Node.GetRaftId(), node: m.Node,
 			voter: m.Voter, alive: (m.Alive || m.Leader) && !m.Lost, caughtUp: m.CaughtUp || m.Leader, leader: m.Leader,
 		}
@@ -86,7 +87,7 @@ func newRound(p *Planner, now time.Time, pic Picture) *round {
 // fit says whether a node may become a master now.
 func (r *round) fit(s *seat) bool {
 	return s.node.MayLead() && s.node.GetPlacement() != registry.Node_BARRED &&
-		registry.CompareVersions(s.node.GetVersion(), r.pic.Requires) >= 0
+		(r.pic.Requires == "" || registry.CompareVersions(s.node.GetVersion(), r.pic.Requires) >= 0)
 }
 
 // doom marks a raft member that is to leave.

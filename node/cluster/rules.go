@@ -24,7 +24,8 @@ func (r *round) step() Step {
 		return Step{Why: fmt.Sprintf("%d of %d voters are reachable: no quorum", alive(r.voters), len(r.voters))}
 	}
 	w := r.want()
-	for _, rule := range []func(want) Step{r.drop, r.promote, r.remove, r.add, r.shrink} {
+	// Voters first: what is left over can wait until their number is odd again.
+	for _, rule := range []func(want) Step{r.promote, r.remove, r.drop, r.add, r.shrink} {
 		if step := rule(w); step.Kind != None {
 			return step
 		}
@@ -131,15 +132,13 @@ func (r *round) promote(w want) Step {
 	ready := slices.DeleteFunc(r.useful(), func(l *seat) bool {
 		return !l.alive || !l.caughtUp || w.only != nil && w.only != l
 	})
-	here := alive(r.voters)
 	switch {
 	case w.ready == 0 || len(ready) < w.ready:
 		return Step{}
-	case w.only != nil && here < len(r.voters):
+	case w.only != nil && alive(r.voters) < len(r.voters):
 		return Step{} // what is only better can wait
-	case here+1 < quorum(len(r.voters)+1):
-		return Step{}
 	}
+	// With a quorum before there is one after: one more voter needs at most one more that is alive.
 	return of(Promote, best(ready, r.good()), w.why)
 }
 
@@ -266,7 +265,7 @@ func (r *round) improve() *seat {
 // is gained by a node that comes and goes.
 func (r *round) improveSteady() *seat {
 	steady := slices.DeleteFunc(slices.Clone(r.candidates), func(c *seat) bool {
-		end := r.p.alive[c.id].Add(r.pic.ReplaceAfter)
+		end := r.p.alive[c.id].since.Add(r.pic.ReplaceAfter)
 		r.wake(end)
 		return r.now.Before(end)
 	})

@@ -24,11 +24,11 @@ func Compatible(mine, theirs string) error {
 	return fmt.Errorf("clusterd %s is too far from version %s of the cluster: %s to %d.%d are allowed", theirs, mine, least, major, minor+1)
 }
 
-// release is the major and the minor number of a version.
+// release is the major and the minor number of a version, which must be fit to be shown.
 func release(version string) (major, minor uint64, err error) {
 	first, rest, ok := strings.Cut(version, ".")
 	second, _, more := strings.Cut(rest, ".")
-	if ok && more {
+	if ok && more && plain(strings.ReplaceAll(version, "+", "-")) {
 		if major, err = strconv.ParseUint(first, 10, 31); err == nil {
 			if minor, err = strconv.ParseUint(second, 10, 31); err == nil {
 				return major, minor, nil
