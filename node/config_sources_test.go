@@ -23,11 +23,11 @@ func writeFiles(t *testing.T, dir string, files map[string]string) {
 
 // apply runs the command line args, the environment and the files of a fresh directory, which DIR stands
 // for in args, env and want.
-func apply(t *testing.T, args, env []string, files map[string]string) (Config, *Sources, error, string) {
+func apply(t *testing.T, args, env []string, files map[string]string) (cfg Config, sources *Sources, dir string, err error) {
 	t.Helper()
-	dir := t.TempDir()
+	dir = t.TempDir()
 	writeFiles(t, dir, files)
-	cfg := DefaultConfig()
+	cfg = DefaultConfig()
 	fs := cfg.NewFlagSet("test")
 	for i, a := range args {
 		args[i] = strings.ReplaceAll(a, "DIR", dir)
@@ -38,8 +38,8 @@ func apply(t *testing.T, args, env []string, files map[string]string) (Config, *
 	if err := fs.Parse(args); err != nil {
 		t.Fatal(err)
 	}
-	sources, err := ApplySources(fs, env)
-	return cfg, sources, err, dir
+	sources, err = ApplySources(fs, env)
+	return cfg, sources, dir, err
 }
 
 // CLU-9: every source, their order, and the same meaning of '_' and '-'.
@@ -57,7 +57,7 @@ resources:
   - {name: cpus, type: SCALAR, scalar: {value: 4}}
 executor_environment_variables: {PATH: /bin}
 `
-	cfg, sources, err, dir := apply(t, []string{"--config", "DIR/c.yaml", "--node_name", "n-flag"},
+	cfg, sources, dir, err := apply(t, []string{"--config", "DIR/c.yaml", "--node_name", "n-flag"},
 		[]string{"CLUSTERD_HOSTNAME=from env", "CLUSTERD_NODE_NAME=n-env", "MESOS_CLUSTER=mesos env", "MESOS_HOSTNAME=mesos env", "CLUSTERD_MASTER=m1", "MESOS_MASTER=zk://z", "PATH=/bin"},
 		map[string]string{"c.yaml": file})
 	if err != nil {
@@ -109,7 +109,7 @@ func TestSourcesForms(t *testing.T) {
 		if c.args == nil {
 			env = []string{"CLUSTERD_CONFIG=DIR"}
 		}
-		cfg, _, err, _ := apply(t, c.args, env, c.files)
+		cfg, _, _, err := apply(t, c.args, env, c.files)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -118,7 +118,7 @@ func TestSourcesForms(t *testing.T) {
 			t.Errorf("%s: %v %q %q %v", name, cfg.GCDelay, cfg.Attributes, cfg.Join, cfg.SwitchUser)
 		}
 	}
-	if cfg, _, err, _ := apply(t, []string{"--config", "DIR/empty"}, nil, map[string]string{"empty": "# nothing\n"}); err != nil || cfg.GCDelay != DefaultConfig().GCDelay {
+	if cfg, _, _, err := apply(t, []string{"--config", "DIR/empty"}, nil, map[string]string{"empty": "# nothing\n"}); err != nil || cfg.GCDelay != DefaultConfig().GCDelay {
 		t.Errorf("empty file: %v", err)
 	}
 }
@@ -157,7 +157,7 @@ func TestSourcesFaults(t *testing.T) {
 		"text":    {[]string{"--attributes", "file://DIR/none"}, nil, nil, []string{"--attributes: stat DIR/none: no such file or directory"}},
 		"large":   {[]string{"--config", "DIR/c"}, nil, map[string]string{"c": strings.Repeat("#", maxConfigBytes+1)}, []string{"--config: DIR/c has 1048577 bytes: at most 1048576 are allowed"}},
 	} {
-		_, _, err, dir := apply(t, c.args, c.env, c.files)
+		_, _, dir, err := apply(t, c.args, c.env, c.files)
 		if err == nil {
 			t.Errorf("%s: no error", name)
 			continue
@@ -177,7 +177,7 @@ func TestSourcesFaults(t *testing.T) {
 
 // A misspelt variable is a warning: other programs may have variables that begin alike.
 func TestSourcesWarnings(t *testing.T) {
-	_, sources, err, _ := apply(t, nil, []string{"CLUSTERD_GC_DELY=1days", "CLUSTERD_SERVICE_HOST=10.0.0.1", "MESOS_GC_DELY=1days", "MESOS_CONFIG=x"}, nil)
+	_, sources, _, err := apply(t, nil, []string{"CLUSTERD_GC_DELY=1days", "CLUSTERD_SERVICE_HOST=10.0.0.1", "MESOS_GC_DELY=1days", "MESOS_CONFIG=x"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -206,6 +206,27 @@ func TestTokenStaysSecret(t *testing.T) {
 	}
 	if _, ok := FlagValues(fs)["token"]; ok {
 		t.Error("/flags shows the token")
+	}
+}
+
+// One file is for all commands: clusterd dev passes over how to join a cluster, but not over a wrong name.
+func TestSourcesOfFewerFlags(t *testing.T) {
+	dir := t.TempDir()
+	writeFiles(t, dir, map[string]string{"c": "join: [a]\nmasters: 5\ngc_delay: 1days\n", "wrong": "joyn: [a]\n"})
+	for name, want := range map[string]string{"c": "", "wrong": `:1: "joyn" is no setting: did you mean "join"?`} {
+		cfg := DefaultConfig()
+		fs := pflag.NewFlagSet("dev", pflag.ContinueOnError)
+		cfg.AddFlags(fs)
+		if err := fs.Parse([]string{"--config", filepath.Join(dir, name)}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := ApplySources(fs, []string{"CLUSTERD_TOKEN=x"})
+		if want == "" && (err != nil || cfg.GCDelay != 24*time.Hour || cfg.Join != nil || cfg.Token != "") {
+			t.Errorf("%v, %+v", err, cfg)
+		}
+		if want != "" && (err == nil || !strings.HasSuffix(err.Error(), want)) {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

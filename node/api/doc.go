@@ -6,6 +6,13 @@
 // the answer is written in the form that the original has. Those interfaces are implemented by package
 // node in front of the loops of the cores.
 //
+// # The cluster's own API
+//
+// What Mesos has no words for, the nodes and masters of the cluster itself, is below /cluster (NewCluster), in
+// JSON. It has three doors: the public port only reads; the port between nodes lets nodes that may be masters do
+// everything and all others change themselves; the socket in the data directory lets root do everything. Any
+// node passes requests on to the leading master. See Cluster for what it asks of the node.
+//
 // # Order of the checks on a call endpoint
 //
 // First failure answers (SCH-2, EXE-2, EXE-3, OPR-25): leader (307, 503), recovery (503), method (405),
