@@ -154,6 +154,7 @@ func TestDecisions(t *testing.T) {
 		{"demoted, none is there", "a:leader b:voter c:voter,barred", "remove c"},
 		{"demoted, none is there yet", "since=4s a:leader b:voter c:voter,barred", "none 1s"},
 		{"demoted, all are needed", "a:leader b:voter,dead=1m c:voter,barred", "none 4m"},
+		{"demoted and away, none is there", "a:leader b:voter c:voter,barred,dead=1s", "remove c"},
 		{"demoted, of two", "a:leader b:voter,barred", "remove b"},
 		{"demoted, of two, one may come", "a:leader b:voter,barred c", "assign c"},
 		{"demoted, of four", "masters=5 a:leader b:voter c:voter d:voter,barred e", "remove d"},
