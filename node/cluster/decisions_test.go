@@ -435,6 +435,7 @@ func TestReasons(t *testing.T) {
 		"a:leader b:voter c:voter,lost d":              "in place of node c: its log is gone",
 		"a:leader b:voter c:voter,untrusted d":         "in place of node c: it may not be a master",
 		"a:leader b:voter c:voter,dead=1s,at=x d:at=x": "in place of node c: node d has its address now",
+		"stray-voter a:leader b:voter d":               "in place of raft member 100: it belongs to no node",
 		"stray-learner a:leader":                       "it belongs to no node",
 		"a:leader b:voter,barred c:voter,barred":       "it was demoted",
 		"a:leader,barred b:voter c:voter":              "node a is to be removed: it was demoted",
