@@ -155,8 +155,9 @@ func (r *raftDisk) Compact(meta *raftpb.SnapshotMetadata, keep uint64) error {
 	if meta.GetIndex() <= r.seen.snap.GetIndex() {
 		return r.failed
 	}
+	commit := r.seen.commit
 	return r.transact(func(l *logImage) {
-		l.snap = meta
+		l.snap, l.commit = meta, commit
 		if start := meta.GetIndex() - min(keep, meta.GetIndex()); start > l.start {
 			term := l.termOf(start)
 			l.entries = slices.Clone(l.entries[start-l.start:])

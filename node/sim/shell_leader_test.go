@@ -3,6 +3,7 @@ package sim
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -66,12 +67,31 @@ func newLeader(p *process, term uint64, id string, state *registry.State) *leade
 	}
 	l.core = master.New(cfg, m.clock.read())
 	l.loop = loop[master.Event, master.Effect]{
-		p: p, name: "master", core: l.core, tick: master.Tick{}, carry: l.carry, ready: l.acts, show: showMaster,
+		p: p, name: "master", core: l.core, tick: master.Tick{}, carry: l.carry, ready: l.acts, show: showMaster, idle: idleStep,
 	}
 	l.steward = &steward{l: l, r: p.peer, since: m.clock.read()}
 	l.loop.wake()
 	l.steward.look()
 	return l
+}
+
+// idleStep is the answer to a ping, or a tick that only sends pings and heartbeats.
+func idleStep(ev master.Event, effects []master.Effect) bool {
+	switch ev := ev.(type) {
+	case master.FromAgent:
+		return ev.Message.GetPong() != nil
+	case master.Tick:
+		return !slices.ContainsFunc(effects, func(f master.Effect) bool {
+			switch f := f.(type) {
+			case master.SendAgent:
+				return f.Message.GetPing() == nil
+			case master.Send:
+				return f.Event.GetType() != v1scheduler.Event_HEARTBEAT
+			}
+			return true
+		})
+	}
+	return false
 }
 
 // acts says whether the master may act at this moment, and takes note that it does. One whose lease has

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"runtime/debug"
 	"testing"
 )
 
@@ -12,6 +13,12 @@ var (
 	from  = flag.Uint64("from", 1, "the first of them")
 	trace = flag.Bool("show", false, "print what happens")
 )
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	debug.SetGCPercent(400) // a run is short-lived, and so is most of what it makes
+	os.Exit(m.Run())
+}
 
 func TestSeeds(t *testing.T) {
 	for seed := *from; seed < *from+*seeds; seed++ {
