@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bytes"
 	"errors"
 	"net"
 	"net/http"
@@ -15,6 +16,7 @@ import (
 
 	"clusterd/node"
 	"clusterd/node/api"
+	"clusterd/raft/registry"
 )
 
 func TestMain(m *testing.M) {
@@ -311,6 +313,28 @@ func TestBackupFile(t *testing.T) {
 		if got := runMain(t, "", nil, "backup", filepath.Join(to, "new"), "--data-dir", other); !strings.Contains(got, want) {
 			t.Errorf("trailer %q: %s", trailer, got)
 		}
+	}
+}
+
+// CLU-8: a new data directory from a backup; never over one that belongs to a cluster, nor from a file that
+// is damaged.
+func TestRestore(t *testing.T) {
+	dir := t.TempDir()
+	var b bytes.Buffer
+	if err := registry.New().WriteBackup(&b, registry.BackupInfo{ClusterID: "c1", Version: "0.2.0", Time: noon}); err != nil {
+		t.Fatal(err)
+	}
+	file, cut := filepath.Join(dir, "backup"), filepath.Join(dir, "cut")
+	if err := errors.Join(os.WriteFile(file, b.Bytes(), 0o600), os.WriteFile(cut, b.Bytes()[:b.Len()-1], 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	hide := map[string]string{dir: "DIR", registry.New().ContentHash(): "HASH"}
+	to := filepath.Join(dir, "node")
+	golden(t, "restore", runMain(t, "", hide, "restore", file, "--data-dir", to)+"\n"+
+		runMain(t, "", hide, "restore", file, "--data-dir", to)+"\n"+
+		runMain(t, "", hide, "restore", file, "-o", "json", "--data-dir", to+"2"))
+	if got := runMain(t, "", hide, "restore", cut, "--data-dir", to+"3"); !strings.HasSuffix(got, "--- exit 1\n") || !strings.Contains(got, "clusterd: DIR/cut: ") {
+		t.Errorf("damaged: %s", got)
 	}
 }
 
