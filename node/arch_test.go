@@ -43,6 +43,7 @@ var rules = map[string]rule{
 	"node":                    {may: []string{"node/mesos", "node/mesos/...", "alloc", "raft", "raft/registry", "node/master", "node/agent", "node/api", "node/cluster", "node/trust", "isolate", "ui"}, reason: "the daemon does not know its command line"},
 	"node/cli":                {may: []string{"node", "node/api", "node/mesos", "node/mesos/...", "isolate"}, reason: "commands are thin clients of the HTTP API"},
 	"scripts/examples/primes": {reason: "an example uses nothing but the public API"},
+	"scripts/agents":          {may: []string{"alloc", "node/mesos", "node/mesos/...", "node/trust"}, reason: "it speaks with the cluster over the network only"},
 	"scripts/measure":         {reason: "it measures from outside"},
 }
 
