@@ -11,7 +11,6 @@ import (
 
 	etcdraft "go.etcd.io/raft/v3"
 	"go.etcd.io/raft/v3/raftpb"
-	"go.etcd.io/raft/v3/tracker"
 	"google.golang.org/protobuf/proto"
 )
 
@@ -157,24 +156,10 @@ func (c *core) tick(now time.Time) {
 	c.node.Tick()
 	c.observe()
 	c.giveUp()
-	c.watch()
+	c.contact.commits[c.ticks%electionTicks] = c.commit
 	c.proceed()
 	c.renew(now)
 	c.ask()
-}
-
-// watch notes which members answer the leader, and how far the log was committed.
-func (c *core) watch() {
-	if c.role != etcdraft.StateLeader {
-		return
-	}
-	c.contact.commits[c.ticks%electionTicks] = c.commit
-	c.node.WithProgress(func(id uint64, _ etcdraft.ProgressType, pr tracker.Progress) {
-		// The library forgets who answered at each check of the quorum.
-		if pr.RecentActive {
-			c.contact.active[id] = c.ticks
-		}
-	})
 }
 
 // step takes a message from another peer. Messages that make no sense are refused with an error and
@@ -185,6 +170,9 @@ func (c *core) step(m *raftpb.Message, now time.Time) error {
 	}
 	if c.isMember(m.GetFrom()) {
 		c.contact.heard[m.GetFrom()] = now
+		if c.role == etcdraft.StateLeader && m.GetTerm() == c.term && etcdraft.IsResponseMsg(m.GetType()) {
+			c.contact.answered[m.GetFrom()] = c.ticks
+		}
 	}
 	return c.node.Step(m)
 }

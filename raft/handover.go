@@ -22,7 +22,8 @@ const (
 var ErrNotTaken = errors.New("raft leadership was not taken over")
 
 // handover is the leader giving its office to another voter. New proposals are refused at once, those
-// under way are waited for, then the other is told to stand without waiting for a time-out.
+// under way are waited for, then the other is told to stand without waiting for a time-out. Members are
+// not changed meanwhile: a leader that is not to act any more must have somebody to take over.
 //
 // From then on the voters may elect the other at any moment, even when the message reaches it late: they
 // make an exception from the lease for an election that the leader called for. So the old leader does not
@@ -52,7 +53,6 @@ func (h *handover) tell(err error) {
 // transfer hands the leadership to a voter, or to the one that is best up to date if to is 0.
 func (c *core) transfer(to uint64, ended func(error)) {
 	c.observe()
-	c.watch()
 	switch {
 	case to == c.id && c.leader == c.id, to != etcdraft.None && to != c.id && c.leader == to:
 		ended(nil)
@@ -102,7 +102,13 @@ func (c *core) proceed() {
 	late := c.ticks-h.since >= handoverTicks
 	if c.role == etcdraft.StateLeader && c.term == h.from {
 		switch {
-		case !h.told && len(c.waiting) > 0 && c.ticks-h.since < drainTicks:
+		case !h.told && (len(c.waiting) > 0 || c.change != nil) && c.ticks-h.since < drainTicks:
+		case !h.told && c.change != nil:
+			h.to = etcdraft.None
+			h.tell(ErrChangePending)
+		case !h.told && !c.isVoter(h.to):
+			h.tell(fmt.Errorf("%w: peer %d does not vote any more", ErrNoMember, h.to))
+			h.to = etcdraft.None
 		case !h.told:
 			h.told, h.term = true, c.term
 			c.call(h.to)

@@ -73,7 +73,6 @@ type change struct {
 // well at once, so that a change whose outcome was left open can be tried again.
 func (c *core) changeMembers(wish MemberChange, ended func(error)) {
 	c.observe()
-	c.watch()
 	kind, err := c.checkChange(wish)
 	if err != nil || kind == nil {
 		ended(err)
@@ -174,18 +173,18 @@ func (c *core) otherLeader() uint64 {
 
 // contact is what a member knows of how well it reaches the others.
 type contact struct {
-	heard   map[uint64]time.Time  // when the last message came
-	active  map[uint64]uint64     // on a leader, the tick at which a member was last known to answer it
-	commits [electionTicks]uint64 // commit index at each of the last ticks
+	heard    map[uint64]time.Time  // when the last message came
+	answered map[uint64]uint64     // the tick at which a member answered this leader last
+	commits  [electionTicks]uint64 // commit index at each of the last ticks
 }
 
 func newContact() contact {
-	return contact{heard: make(map[uint64]time.Time), active: make(map[uint64]uint64)}
+	return contact{heard: make(map[uint64]time.Time), answered: make(map[uint64]uint64)}
 }
 
 // elected begins anew: what was known as the leader of another term does not count.
 func (c *contact) elected(commit uint64) {
-	clear(c.active)
+	clear(c.answered)
 	for i := range c.commits {
 		c.commits[i] = commit
 	}
@@ -198,16 +197,16 @@ func (c *contact) forget(member func(uint64) bool) {
 			delete(c.heard, id)
 		}
 	}
-	for id := range c.active {
+	for id := range c.answered {
 		if !member(id) {
-			delete(c.active, id)
+			delete(c.answered, id)
 		}
 	}
 }
 
 // answers says whether a member answered this leader within the last election time-out.
 func (c *core) answers(id uint64) bool {
-	at, ok := c.contact.active[id]
+	at, ok := c.contact.answered[id]
 	return id == c.id || ok && c.ticks-at < electionTicks
 }
 

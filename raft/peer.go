@@ -292,7 +292,7 @@ func (p *Peer) Change(ctx context.Context, change MemberChange) error {
 
 // Transfer hands the leadership to a voter, or if to is 0 to the one of those that answer whose log
 // reaches farthest. It returns when another peer leads, mostly that one, or with an error: [ErrNotTaken],
-// [ErrNoMember], [ErrNotCaughtUp], [ErrNotLeader]. From the call on, proposals are refused; those under
+// [ErrNoMember], [ErrNotCaughtUp], [ErrChangePending], [ErrNotLeader]. From the call on, proposals are refused; those under
 // way are waited for, for half an election time-out at most.
 func (p *Peer) Transfer(ctx context.Context, to uint64) error {
 	return p.await(ctx, func(m *Member, ended func(error)) { m.Transfer(to, ended) })

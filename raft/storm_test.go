@@ -257,7 +257,10 @@ func (w *storm) fatal(format string, args ...any) {
 }
 
 // crash is a power loss; the house is started again after a while.
-func (w *storm) crash(h *house) {
+func (w *storm) crash(h *house) { w.restart(h, w.within(3*time.Second)) }
+
+// restart is a power loss for some time.
+func (w *storm) restart(h *house, down time.Duration) {
 	w.stats["power losses"]++
 	if h.member != nil {
 		m := h.member
@@ -266,7 +269,7 @@ func (w *storm) crash(h *house) {
 	}
 	h.life++
 	h.disk.lose()
-	w.after(w.within(3*time.Second), func() {
+	w.after(down, func() {
 		if h.member == nil && !h.gone {
 			w.start(h)
 		}
@@ -284,7 +287,8 @@ func (w *storm) post(from *house, messages []*raftpb.Message) {
 		}
 		for range copies {
 			delay := 1*time.Millisecond + w.within(15*time.Millisecond)
-			if w.chance(0.03) {
+			called := m.GetType() == raftpb.MsgTimeoutNow || len(m.GetContext()) == len(transferContext)
+			if w.chance(0.03) || called && w.chance(0.3) {
 				delay = w.within(4 * time.Second)
 			}
 			w.after(delay, func() { w.deliver(from, life, m) })
@@ -460,7 +464,7 @@ func (w *storm) demolish(h *house) {
 // disturb cuts links for a while, or turns off the power of a house.
 func (w *storm) disturb() {
 	ids := slices.Sorted(maps.Keys(w.houses))
-	switch w.rng.IntN(5) {
+	switch w.rng.IntN(6) {
 	case 0: // one house from all others
 		id := ids[w.rng.IntN(len(ids))]
 		in, out := w.rng.IntN(3) > 0, w.rng.IntN(3) > 0
@@ -493,6 +497,20 @@ func (w *storm) disturb() {
 			w.crash(h)
 		}
 		return
+	case 5: // the leader from one other, which wants to be elected, by those that are started again
+		h := w.leading()
+		if h == nil {
+			return
+		}
+		other := ids[w.rng.IntN(len(ids))]
+		w.cut[[2]uint64{h.id, other}], w.cut[[2]uint64{other, h.id}] = true, true
+		for range 10 {
+			w.after(w.within(5*time.Second), func() {
+				if next := w.some(); next != nil && next != h && next.id != other {
+					w.restart(next, w.within(50*time.Millisecond))
+				}
+			})
+		}
 	}
 	w.after(w.within(6*time.Second), func() { clear(w.cut) })
 }
