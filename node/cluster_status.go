@@ -116,7 +116,7 @@ func (l *leader) attend(m cluster.Member, peer raft.PeerStatus, now time.Time, n
 		node.Connected, node.LastContact, node.ClockSkewMS = here.alive, here.heard, &skew
 		node.UptimeSeconds = now.Sub(here.started).Seconds()
 		node.CertificateExpires = here.certificate
-		if m.Voter || m.Learner {
+		if (m.Voter || m.Learner) && here.fsyncP99 > 0 {
 			p50, p99 := milliseconds(here.fsyncP50), milliseconds(here.fsyncP99)
 			node.DiskFsyncP50MS, node.DiskFsyncP99MS = &p50, &p99
 		}
@@ -221,10 +221,9 @@ func (n *Node) memberStatus(m *member, out *api.ClusterStatus) {
 		if slices.Contains(st.Voters, node.RaftID) && node.RaftID != 0 {
 			node.RaftState = api.RaftVoter
 			out.Quorum.Voters++
-			last, _ := m.network.Contact(node.RaftID)
-			node.LastContact = last
+			node.LastContact, _ = m.network.Contact(node.RaftID)
 			switch {
-			case node.RaftID == m.id || now.Sub(last) < contactTime:
+			case node.RaftID == m.id || m.hears(node.RaftID, now):
 				out.Quorum.Reachable++
 			default:
 				missing = append(missing, fmt.Sprintf("%s (%s)", node.Name, node.PeerAddress))

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -176,8 +175,7 @@ func (n *Node) noLeader() *api.NoLeaderError {
 		if voter == m.id {
 			continue
 		}
-		last, _ := m.network.Contact(voter)
-		if now.Sub(last) < contactTime {
+		if m.hears(voter, now) {
 			continue
 		}
 		if node, ok := state.NodeByRaftID(voter); ok {
@@ -190,4 +188,8 @@ func (n *Node) noLeader() *api.NoLeaderError {
 // contactTime is how long ago the newest message of a raft member in contact may be.
 const contactTime = 5 * time.Second
 
-var errNoAgent = errors.New("the agent's node is not known")
+// hears says whether another raft member is in contact with this one.
+func (m *member) hears(id uint64, now time.Time) bool {
+	last, err := m.network.Contact(id)
+	return err == nil && now.Sub(last) < contactTime
+}

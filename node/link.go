@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -23,6 +24,8 @@ const (
 	maxGreetingBytes = 1 << 20
 	// missedBeats in a row mean that the other side is gone, though its connection is not.
 	missedBeats = 3
+	// looksPerBeat is how often within a beat a node looks whether the leader has fallen silent.
+	looksPerBeat = 4
 	// firstRetry and lastRetry bound the pause before the next try to reach the leader (CLU-60, EXE-168).
 	firstRetry = 100 * time.Millisecond
 	lastRetry  = 5 * time.Second
@@ -138,8 +141,14 @@ func (n *Node) followOnce(search *search) error {
 	n.attach(l)
 	err = n.keep(l)
 	n.detach(l)
+	if errors.Is(err, errSilent) {
+		search.silent = l.leader.nodeID
+	}
 	return err
 }
+
+// errSilent ends a stream on which nothing comes any more.
+var errSilent = errors.New("the leading master is silent")
 
 // ignoreClosed drops the error of closing what is closed already.
 func ignoreClosed(err error) error {
@@ -151,10 +160,18 @@ func ignoreClosed(err error) error {
 
 // search looks for the leading master.
 type search struct {
-	n    *Node
-	hint whereabouts // named by the last node that was asked
-	next int         // in the list of members
+	n      *Node
+	hint   whereabouts // named by the last node that was asked
+	silent string      // node id of a leader that has fallen silent: the last to be asked again
+	next   int         // in the list of members
 }
+
+const (
+	// dialStagger is how long a dial is alone before the next node is dialled too: one that is cut off
+	// answers nothing at all.
+	dialStagger = 300 * time.Millisecond
+	maxDials    = 4
+)
 
 // dial connects to the node that leads, as far as this one knows, or to one that may know.
 func (s *search) dial(ctx context.Context) (net.Conn, whereabouts, error) {
@@ -164,29 +181,87 @@ func (s *search) dial(ctx context.Context) (net.Conn, whereabouts, error) {
 		n.wg.Go(func() { n.serveNode(theirs, n.credentials.Identity(), n.host.ip) })
 		return ours, n.self(), nil
 	}
-	to := s.hint
-	s.hint = whereabouts{}
-	if known, ok := n.knownLeader(); ok {
-		to = known
+	all := s.candidates()
+	if len(all) == 0 {
+		return nil, whereabouts{}, errors.New("no other node is known")
 	}
-	if to.nodeID == "" || to.nodeID == n.identity().NodeID {
-		members := n.identity().Members
-		if len(members) == 0 {
-			return nil, to, errors.New("no other node is known")
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type outcome struct {
+		conn net.Conn
+		to   whereabouts
+		err  error
+	}
+	outcomes := make(chan outcome, len(all))
+	var errs []error
+	begun, ended := 0, 0
+	begin := func() {
+		to := all[begun]
+		begun++
+		n.wg.Go(func() {
+			conn, err := n.dialNode(ctx, to.nodeID, to.addresses.GetPeer(), trust.ProtocolNode)
+			outcomes <- outcome{conn, to, err}
+		})
+	}
+	begin()
+	stagger := time.NewTicker(dialStagger)
+	defer stagger.Stop()
+	for {
+		select {
+		case <-stagger.C:
+			if begun < len(all) {
+				begin()
+			}
+		case o := <-outcomes:
+			ended++
+			if o.err == nil {
+				n.wg.Go(func() { // those that come too late
+					for range begun - ended {
+						if late := <-outcomes; late.conn != nil {
+							_ = late.conn.Close()
+						}
+					}
+				})
+				return o.conn, o.to, nil
+			}
+			errs = append(errs, o.err)
+			if begun < len(all) {
+				begin()
+			} else if ended == begun {
+				return nil, whereabouts{}, errors.Join(errs...)
+			}
 		}
-		s.next++
-		c := members[s.next%len(members)]
-		if c.NodeID == n.identity().NodeID {
-			s.next++
-			c = members[s.next%len(members)]
+	}
+}
+
+// candidates are the nodes to ask, the best first.
+func (s *search) candidates() []whereabouts {
+	var all []whereabouts
+	add := func(w whereabouts) {
+		known := slices.ContainsFunc(all, func(o whereabouts) bool { return o.nodeID == w.nodeID })
+		if w.nodeID != "" && w.nodeID != s.n.identity().NodeID && w.nodeID != s.silent && !known {
+			all = append(all, w)
 		}
-		to = whereabouts{nodeID: c.NodeID, addresses: &wire.Addresses{Peer: proto.String(c.Peer)}}
 	}
-	if to.nodeID == n.identity().NodeID {
-		return nil, to, errors.New("no other node is known")
+	if known, ok := s.n.knownLeader(); ok {
+		add(known)
 	}
-	conn, err := n.dialNode(ctx, to.nodeID, to.addresses.GetPeer(), trust.ProtocolNode)
-	return conn, to, err
+	add(s.hint)
+	members := s.n.identity().Members
+	s.next++
+	for i := range members {
+		c := members[(s.next+i)%len(members)]
+		add(whereabouts{nodeID: c.NodeID, addresses: &wire.Addresses{Peer: &c.Peer}})
+	}
+	if silent := s.silent; silent != "" {
+		s.silent, s.hint = "", whereabouts{}
+		if len(all) < maxDials {
+			if i := slices.IndexFunc(members, func(c contact) bool { return c.NodeID == silent }); i >= 0 {
+				add(whereabouts{nodeID: silent, addresses: &wire.Addresses{Peer: &members[i].Peer}})
+			}
+		}
+	}
+	return all[:min(len(all), maxDials)]
 }
 
 // greet says who we are and learns whether the other side leads.
@@ -267,10 +342,12 @@ func (n *Node) hello() *wire.Hello {
 
 // keep beats until the link ends, and ends it when the leader falls silent.
 func (n *Node) keep(l *link) error {
-	tick := time.NewTicker(l.beat)
+	tick := time.NewTicker(l.beat / looksPerBeat)
 	defer tick.Stop()
-	for seq := uint64(1); ; seq++ {
-		l.conn.send(&wire.FromNode{Message: &wire.FromNode_Beat{Beat: n.beat(seq)}})
+	for look := uint64(0); ; look++ {
+		if look%looksPerBeat == 0 {
+			l.conn.send(&wire.FromNode{Message: &wire.FromNode_Beat{Beat: n.beat(look/looksPerBeat + 1)}})
+		}
 		select {
 		case <-l.ended:
 			return l.conn.reason()
@@ -281,12 +358,15 @@ func (n *Node) keep(l *link) error {
 		case <-tick.C:
 		}
 		if silent := time.Since(time.Unix(0, l.heard.Load())); silent > missedBeats*l.beat {
-			l.close(fmt.Errorf("leading master %s is silent for %v", l.leader.nodeID, silent.Round(time.Millisecond)))
+			l.close(fmt.Errorf("%w: node %s for %v", errSilent, l.leader.nodeID, silent.Round(time.Millisecond)))
 			<-l.ended
 			return l.conn.reason()
 		}
 	}
 }
+
+// fewWrites are too few to tell of a disk's speed.
+const fewWrites = 100
 
 // beat says that this node lives, and how it is.
 func (n *Node) beat(seq uint64) *wire.Beat {
@@ -296,6 +376,9 @@ func (n *Node) beat(seq uint64) *wire.Beat {
 	}
 	if m := n.member.Load(); m != nil {
 		fsync := m.peer.Status().FsyncLatency
+		if fsync.Count < fewWrites {
+			return b // one slow write would be the slowest of a hundred
+		}
 		b.FsyncP50, b.FsyncP99 = proto.Int64(int64(fsync.P50)), proto.Int64(int64(fsync.P99))
 	}
 	return b

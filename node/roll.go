@@ -22,7 +22,7 @@ import (
 const (
 	// leastBeat is the time between two beats of a node in a small cluster; a leader of very many nodes
 	// has each beat less often, so that all together beat at most beatsPerSecond times.
-	leastBeat      = 2 * time.Second
+	leastBeat      = time.Second
 	beatsPerSecond = 1000
 )
 

@@ -23,7 +23,7 @@ func (n *Node) serve() error {
 	admin.Admin = true
 	dashboard := n.atLeader(n.hub.Handler())
 	master := api.NewMaster(api.MasterOptions{
-		Leader: n, State: masterState{n}, Scheduler: office{n}, Operator: office{n}, Files: n.masterFiles, Cluster: api.NewCluster(public),
+		Leader: n, Missing: func() []string { return n.noLeader().Missing }, State: masterState{n}, Scheduler: office{n}, Operator: office{n}, Files: n.masterFiles, Cluster: api.NewCluster(public),
 		Metrics: n.masterMetrics, Flags: n.flagValues, Build: build, Dashboard: dashboard, Logger: n.log,
 	})
 	n.serveOn(master, n.listeners.master)

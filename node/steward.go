@@ -12,7 +12,6 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"clusterd/node/cluster"
-	"clusterd/node/mesos"
 	"clusterd/node/mesos/wire"
 	"clusterd/raft"
 	"clusterd/raft/registry"
@@ -346,13 +345,6 @@ func (s *steward) prune(ctx context.Context, now time.Time) {
 	if err := s.retireAuthorities(ctx, now); err != nil && ctx.Err() == nil {
 		s.log.Warn("old certificate authority not retired", slog.Any("error", err))
 	}
-}
-
-// ownID is the id of the agent as the node's stream tells it.
-func (a *attendance) agentID() mesos.AgentID {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.agent
 }
 
 // sameCertificates says whether two lists hold the same certificates in the same order.

@@ -120,7 +120,7 @@ func (s *uiSource) remembered() (*ui.State, error) {
 			continue
 		}
 		state := "follower"
-		if node.RaftID != m.id && time.Since(node.LastContact) > contactTime {
+		if node.RaftID != m.id && !m.hears(node.RaftID, time.Now()) {
 			state = "unreachable"
 		}
 		out.Cluster.Masters = append(out.Cluster.Masters, ui.Master{ID: node.Name, Address: node.MasterAddress, State: state})

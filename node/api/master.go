@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"strings"
 	"time"
 
 	"clusterd/node/mesos"
@@ -12,7 +13,9 @@ import (
 
 // MasterOptions are the parts of a node that NewMaster speaks for. All but Cluster and Dashboard are needed.
 type MasterOptions struct {
-	Leader    Leader
+	Leader Leader
+	// Missing names the masters without which there is no quorum; nil if that is never known.
+	Missing   func() []string
 	State     MasterState
 	Scheduler Scheduler
 	Operator  Operator
@@ -74,8 +77,17 @@ func NewMaster(options MasterOptions) http.Handler {
 
 type master struct{ MasterOptions }
 
-// noLeader is the answer while nobody leads (SCH-22).
-var noLeader = unavailable("No leader elected")
+// noLeader is the answer while nobody leads (SCH-22). It says who is missing, if it is known (CLU-35).
+func (m *master) noLeader(w http.ResponseWriter) {
+	text := "No leader elected"
+	if m.Missing != nil {
+		if missing := m.Missing(); len(missing) > 0 {
+			text += ": not reached: " + strings.Join(missing, ", ")
+		}
+	}
+	w.Header().Set("Retry-After", "1")
+	unavailable(text).respond(w)
+}
 
 // masterNotRecovered is the answer of a new leader that does not know its agents yet (SCH-23).
 var masterNotRecovered = unavailable("Master has not finished recovery")
@@ -88,7 +100,7 @@ func (m *master) leading(serve http.HandlerFunc) http.HandlerFunc {
 		case self:
 			serve(w, r)
 		case hostport == "":
-			noLeader.respond(w)
+			m.noLeader(w)
 		default:
 			target := "//" + hostport + r.URL.EscapedPath()
 			if r.URL.RawQuery != "" {
@@ -126,7 +138,7 @@ func (m *master) viewed(serve func(http.ResponseWriter, *http.Request, *MasterVi
 func (m *master) redirect(w http.ResponseWriter, r *http.Request) {
 	hostport, _, _ := m.Leader.Leader()
 	if hostport == "" {
-		noLeader.respond(w)
+		m.noLeader(w)
 		return
 	}
 	redirectTo(w, "//"+hostport)
