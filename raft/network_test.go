@@ -80,8 +80,8 @@ func (b *inbox) outcomes() []bool {
 	return append([]bool(nil), b.snapshots...)
 }
 
-// exchangeTown is a set of networks that dial each other by net.Pipe.
-type town struct {
+// pipeNet is a set of networks that dial each other by net.Pipe.
+type pipeNet struct {
 	t     *testing.T
 	nets  map[uint64]*Network
 	boxes map[uint64]*inbox
@@ -95,8 +95,8 @@ type town struct {
 
 var errDown = errors.New("no route to it")
 
-func newTown(t *testing.T, ids ...uint64) *town {
-	w := &town{t: t, nets: map[uint64]*Network{}, boxes: map[uint64]*inbox{}, down: map[uint64]bool{}, dials: map[uint64][]time.Time{}}
+func newPipeNet(t *testing.T, ids ...uint64) *pipeNet {
+	w := &pipeNet{t: t, nets: map[uint64]*Network{}, boxes: map[uint64]*inbox{}, down: map[uint64]bool{}, dials: map[uint64][]time.Time{}}
 	for _, id := range ids {
 		w.nets[id] = NewNetwork(NetworkConfig{ID: id, Dial: func(_ context.Context, to uint64) (net.Conn, error) { return w.dial(id, to) }})
 		w.boxes[id] = newInbox(t)
@@ -105,7 +105,7 @@ func newTown(t *testing.T, ids ...uint64) *town {
 	return w
 }
 
-func (w *town) dial(from, to uint64) (net.Conn, error) {
+func (w *pipeNet) dial(from, to uint64) (net.Conn, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.dials[to] = append(w.dials[to], time.Now())
@@ -120,19 +120,19 @@ func (w *town) dial(from, to uint64) (net.Conn, error) {
 	return dialled, nil
 }
 
-func (w *town) setDown(id uint64, down bool) {
+func (w *pipeNet) setDown(id uint64, down bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.down[id] = down
 }
 
-func (w *town) dialled(id uint64) []time.Time {
+func (w *pipeNet) dialled(id uint64) []time.Time {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return append([]time.Time(nil), w.dials[id]...)
 }
 
-func (w *town) close() {
+func (w *pipeNet) close() {
 	w.t.Helper()
 	for id, n := range w.nets {
 		if err := n.Close(); err != nil {
@@ -166,7 +166,7 @@ func heartbeat(from, to uint64) *raftpb.Message {
 // Messages arrive whole and appends in their order, in both directions. CLU-30
 func TestNetworkCarriesMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, 2)
+		w := newPipeNet(t, 1, 2)
 		defer w.close()
 		var sent []*raftpb.Message
 		for i := range uint64(500) {
@@ -202,7 +202,7 @@ func TestNetworkCarriesMessages(t *testing.T) {
 // An idle connection stays, and the other side counts as heard. CLU-39
 func TestIdleConnectionStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, 2)
+		w := newPipeNet(t, 1, 2)
 		defer w.close()
 		w.nets[1].Send([]*raftpb.Message{heartbeat(1, 2)})
 		pass(time.Hour)
@@ -224,7 +224,7 @@ func TestIdleConnectionStays(t *testing.T) {
 // A large append goes in pieces, and a heartbeat sent after it arrives before it. CLU-33
 func TestHeartbeatOvertakesLargeAppend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, 2)
+		w := newPipeNet(t, 1, 2)
 		defer w.close()
 		const pause = time.Millisecond
 		w.wrap = func(a, b net.Conn) (net.Conn, net.Conn) { return &slowConn{Conn: a, pause: pause}, b }
@@ -262,7 +262,7 @@ func (c *slowConn) Write(p []byte) (int, error) {
 // back. Others are not held up. CLU-36
 func TestUnreachableMemberIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, 2, 3)
+		w := newPipeNet(t, 1, 2, 3)
 		defer w.close()
 		w.setDown(2, true)
 		begun := time.Now()
@@ -299,7 +299,7 @@ func TestUnreachableMemberIsTriedAgain(t *testing.T) {
 // A member that dials us is there: we try at once.
 func TestHeardMemberIsDialledSooner(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, 2)
+		w := newPipeNet(t, 1, 2)
 		defer w.close()
 		w.setDown(2, true)
 		for range 100 {
@@ -479,7 +479,7 @@ func TestHelloIsChecked(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newTown(t, 2)
+				w := newPipeNet(t, 2)
 				defer w.close()
 				w.nets[2].Drop(7)
 				conn, served := dialRaw(t, w.nets[2], c.from)
@@ -505,7 +505,7 @@ func TestHelloIsChecked(t *testing.T) {
 // other side try again.
 func TestConnectionsWithoutHello(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 2)
+		w := newPipeNet(t, 2)
 		defer w.close()
 		begun := time.Now()
 		_, served := dialRaw(t, w.nets[2], 1)
@@ -597,7 +597,7 @@ func TestHostileFrames(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newTown(t, 2)
+				w := newPipeNet(t, 2)
 				defer w.close()
 				conn, served := greeted(t, w.nets[2], 1, 2, forMessages)
 				go func() { _, _ = io.Copy(io.Discard, conn) }()
@@ -622,7 +622,7 @@ func TestHostileFrames(t *testing.T) {
 // A message that never ends is cut off at the size of the largest. The connection is lost, not memory.
 func TestEndlessMessageIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 2)
+		w := newPipeNet(t, 2)
 		defer w.close()
 		conn, served := greeted(t, w.nets[2], 1, 2, forMessages)
 		go func() { _, _ = io.Copy(io.Discard, conn) }()
@@ -673,7 +673,7 @@ func TestSilentDiallingSides(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newTown(t, 2)
+				w := newPipeNet(t, 2)
 				defer w.close()
 				begun := time.Now()
 				conn, served := greeted(t, w.nets[2], 1, 2, forMessages)
@@ -690,7 +690,7 @@ func TestSilentDiallingSides(t *testing.T) {
 // Endless signs of life are answered now and then only.
 func TestEndlessPings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 2)
+		w := newPipeNet(t, 2)
 		defer w.close()
 		conn, served := greeted(t, w.nets[2], 1, 2, forMessages)
 		var pongs int
@@ -717,7 +717,7 @@ func TestEndlessPings(t *testing.T) {
 // A peer that is slow holds up its own sender, not the signs of life in between: nothing is lost.
 func TestSlowPeerHoldsBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, 2)
+		w := newPipeNet(t, 1, 2)
 		defer w.close()
 		hold := make(chan struct{})
 		w.boxes[2].hold = hold
@@ -736,7 +736,7 @@ func TestSlowPeerHoldsBack(t *testing.T) {
 // Of two connections of one member the newer one stays.
 func TestNewerConnectionStays(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 2)
+		w := newPipeNet(t, 2)
 		defer w.close()
 		older, olderServed := greeted(t, w.nets[2], 1, 2, forMessages)
 		newer, newerServed := greeted(t, w.nets[2], 1, 2, forMessages)
@@ -764,7 +764,7 @@ func TestNewerConnectionStays(t *testing.T) {
 // A removed member loses its connections, is never dialled again, and learns why. CLU-21
 func TestDrop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, 2)
+		w := newPipeNet(t, 1, 2)
 		defer w.close()
 		w.nets[1].Send([]*raftpb.Message{heartbeat(1, 2)})
 		w.nets[2].Send([]*raftpb.Message{heartbeat(2, 1)})
@@ -798,7 +798,7 @@ func TestDrop(t *testing.T) {
 // What is sent before the peer is attached goes out; what comes waits for it.
 func TestSendBeforeAttach(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 2)
+		w := newPipeNet(t, 2)
 		defer w.close()
 		n := NewNetwork(NetworkConfig{ID: 1, Dial: func(_ context.Context, to uint64) (net.Conn, error) { return w.dial(1, to) }})
 		n.Send([]*raftpb.Message{heartbeat(1, 2), heartbeat(1, 9)})
@@ -827,7 +827,7 @@ func TestSendBeforeAttach(t *testing.T) {
 
 // The same over loopback TCP, where a write does not wait for its reader.
 func TestNetworkOverTCP(t *testing.T) {
-	w := newTCPTown(t, 1, 2)
+	w := newTCPNet(t, 1, 2)
 	large := appendTo(2, 3, strings.Repeat("l", 3*maxMessageBytes))
 	const rounds = 2000
 	for i := range uint64(rounds) {

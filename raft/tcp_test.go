@@ -12,10 +12,10 @@ import (
 	"go.etcd.io/raft/v3/raftpb"
 )
 
-// tcpTown is networks that dial each other on loopback. A connection begins with the id of the member
+// tcpNet is networks that dial each other on loopback. A connection begins with the id of the member
 // that dialled, in the place of a certificate.
-type tcpTown struct {
-	t         *testing.T
+type tcpNet struct {
+	t         testing.TB
 	mu        sync.Mutex
 	addresses map[uint64]string
 	listeners map[uint64]net.Listener
@@ -24,15 +24,23 @@ type tcpTown struct {
 	wg        sync.WaitGroup
 }
 
-func newTCPTown(t *testing.T, ids ...uint64) *tcpTown {
-	w := &tcpTown{
+func newTCPNet(t testing.TB, ids ...uint64) *tcpNet {
+	w := emptyTCPNet(t, ids...)
+	for _, id := range ids {
+		w.boxes[id] = newAwaited(t)
+		w.nets[id].Attach(w.boxes[id])
+	}
+	return w
+}
+
+// emptyTCPNet is networks to which nobody is attached yet.
+func emptyTCPNet(t testing.TB, ids ...uint64) *tcpNet {
+	w := &tcpNet{
 		t: t, addresses: map[uint64]string{}, listeners: map[uint64]net.Listener{},
 		nets: map[uint64]*Network{}, boxes: map[uint64]*awaited{},
 	}
 	for _, id := range ids {
 		w.nets[id] = w.network(id)
-		w.boxes[id] = newAwaited(t)
-		w.nets[id].Attach(w.boxes[id])
 	}
 	t.Cleanup(func() {
 		for _, id := range ids {
@@ -44,7 +52,7 @@ func newTCPTown(t *testing.T, ids ...uint64) *tcpTown {
 }
 
 // network listens for one member.
-func (w *tcpTown) network(id uint64) *Network {
+func (w *tcpNet) network(id uint64) *Network {
 	w.t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -73,7 +81,7 @@ func (w *tcpTown) network(id uint64) *Network {
 	return n
 }
 
-func (w *tcpTown) dial(ctx context.Context, from, to uint64) (net.Conn, error) {
+func (w *tcpNet) dial(ctx context.Context, from, to uint64) (net.Conn, error) {
 	w.mu.Lock()
 	address := w.addresses[to]
 	w.mu.Unlock()
@@ -88,7 +96,7 @@ func (w *tcpTown) dial(ctx context.Context, from, to uint64) (net.Conn, error) {
 }
 
 // close ends one member's network.
-func (w *tcpTown) close(id uint64) {
+func (w *tcpNet) close(id uint64) {
 	w.t.Helper()
 	w.mu.Lock()
 	l, n := w.listeners[id], w.nets[id]

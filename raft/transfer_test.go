@@ -58,7 +58,7 @@ func received(t *testing.T, b *inbox, index uint64) []byte {
 // CLU-30
 func TestSnapshotIsTransferred(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, 2)
+		w := newPipeNet(t, 1, 2)
 		defer w.close()
 		m, data := makeSnapshot(t, w.boxes[1], 100, 3*pieceBytes+17)
 		w.nets[1].Send([]*raftpb.Message{heartbeat(1, 2), m, heartbeat(1, 2)})
@@ -109,7 +109,7 @@ func (c *countedConn) Write(p []byte) (int, error) {
 // A broken connection costs no more than the piece that was on its way. CLU-30
 func TestSnapshotIsResumed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, 2)
+		w := newPipeNet(t, 1, 2)
 		defer w.close()
 		const size = 20 * pieceBytes
 		var sent atomic.Int64
@@ -139,7 +139,7 @@ func TestSnapshotIsResumed(t *testing.T) {
 // Tries without any progress end, and so does the transfer; the protocol begins another.
 func TestTransferWithoutProgressFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, 2)
+		w := newPipeNet(t, 1, 2)
 		defer w.close()
 		var sent atomic.Int64
 		w.wrap = func(a, b net.Conn) (net.Conn, net.Conn) { return &countedConn{Conn: a, sent: &sent, breakAt: 200}, b }
@@ -166,7 +166,7 @@ func TestTransferWithoutProgressFails(t *testing.T) {
 // What was damaged on the way is not taken over, and not kept to go on with. CLU-32
 func TestDamagedSnapshotIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, 2)
+		w := newPipeNet(t, 1, 2)
 		defer w.close()
 		var sent atomic.Int64
 		w.wrap = func(a, b net.Conn) (net.Conn, net.Conn) { return &countedConn{Conn: a, sent: &sent, flipAt: 1000}, b }
@@ -193,7 +193,7 @@ func TestDamagedSnapshotIsRefused(t *testing.T) {
 // A snapshot that is not there, or damaged on the sender's disk, is not sent.
 func TestMissingSnapshotIsNotSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, 2)
+		w := newPipeNet(t, 1, 2)
 		defer w.close()
 		m, data := makeSnapshot(t, w.boxes[1], 100, pieceBytes)
 		path := snapshotPath(w.boxes[1].dir, 100, 3)
@@ -220,7 +220,7 @@ func TestMissingSnapshotIsNotSent(t *testing.T) {
 // The receiving side's disk error ends the transfer with its text, and is told of once. CLU-32
 func TestReceivingDiskErrorEndsTransfer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newTown(t, 1, 2)
+		w := newPipeNet(t, 1, 2)
 		defer w.close()
 		if err := os.RemoveAll(w.boxes[2].dir); err != nil {
 			t.Fatal(err)
@@ -239,7 +239,7 @@ func TestReceivingDiskErrorEndsTransfer(t *testing.T) {
 func TestNewerSnapshotTakesOver(t *testing.T) {
 	for _, same := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newTown(t, 1, 2)
+			w := newPipeNet(t, 1, 2)
 			defer w.close()
 			var sent atomic.Int64
 			gate := make(chan struct{}, 1000)
@@ -279,7 +279,7 @@ func TestNewerSnapshotTakesOver(t *testing.T) {
 func TestTransferIsCutOff(t *testing.T) {
 	for _, drop := range []bool{true, false} {
 		synctest.Test(t, func(t *testing.T) {
-			w := newTown(t, 1, 2)
+			w := newPipeNet(t, 1, 2)
 			var sent atomic.Int64
 			w.wrap = func(a, b net.Conn) (net.Conn, net.Conn) {
 				return &slowConn{Conn: &countedConn{Conn: a, sent: &sent}, pause: time.Second}, b
@@ -353,7 +353,7 @@ func TestHostileSnapshotSenders(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newTown(t, 2)
+				w := newPipeNet(t, 2)
 				defer w.close()
 				conn, frames, data, m, served := offered(t, w.nets[2])
 				file := good(data)
@@ -404,7 +404,7 @@ func TestBrokenSnapshotSenders(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newTown(t, 2)
+				w := newPipeNet(t, 2)
 				defer w.close()
 				begun := time.Now()
 				conn, frames, data, _, served := offered(t, w.nets[2])
@@ -462,7 +462,7 @@ func TestHostileSnapshotReceivers(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newTown(t, 1, 2)
+				w := newPipeNet(t, 1, 2)
 				defer w.close()
 				w.wrap = func(a, b net.Conn) (net.Conn, net.Conn) {
 					w.wg.Go(func() {
@@ -505,7 +505,7 @@ func busyForEver(offset func(net.Conn, uint64)) func(net.Conn) {
 
 // A large snapshot goes over TCP without being held in memory.
 func TestLargeSnapshotIsNotHeldInMemory(t *testing.T) {
-	w := newTCPTown(t, 1, 2)
+	w := newTCPNet(t, 1, 2)
 	const size = 256 << 20
 	m, data := makeSnapshot(t, w.boxes[1].inbox, 100, size)
 	var before, after runtime.MemStats
