@@ -54,16 +54,8 @@ func (o clusterOffice) leave(ctx context.Context, r api.LeaveRequest) error {
 			return err
 		}
 	}
-	if n.agent != nil {
-		n.agent.box.post(agent.Leave{})
-		select {
-		case why := <-n.agent.ended:
-			n.agent.shutdown(why) // Close looks for it too
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(n.config.ExecutorShutdownGracePeriod + 10*time.Second):
-			n.log.Warn("executors did not end in time")
-		}
+	if err := n.endTasks(ctx); err != nil {
+		return err
 	}
 	within, cancel := context.WithTimeout(ctx, leaveTime)
 	defer cancel()
@@ -84,6 +76,35 @@ func (o clusterOffice) leave(ctx context.Context, r api.LeaveRequest) error {
 		case <-time.After(leavePause):
 		}
 	}
+}
+
+// endTasks makes the agent take its leave of the master and waits for the end of its executors.
+func (n *Node) endTasks(ctx context.Context) error {
+	if n.agent == nil {
+		return nil
+	}
+	n.agent.box.post(agent.Leave{})
+	select {
+	case why := <-n.agent.ended:
+		n.agent.shutdown(why) // Close looks for it too
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(n.config.ExecutorShutdownGracePeriod + 10*time.Second):
+		n.log.Warn("executors did not end in time")
+	}
+	return nil
+}
+
+// dismissed ends a node that the cluster has removed. Its tasks count as gone: nobody else would end them.
+func (n *Node) dismissed(reason string) {
+	if !n.leaving.CompareAndSwap(false, true) {
+		return // that is what it wants
+	}
+	n.log.Error("the cluster does not take this node any more: its tasks end", slog.String("reason", reason))
+	if err := n.endTasks(n.ctx); err != nil {
+		n.log.Warn("tasks not ended", slog.Any("error", err))
+	}
+	n.fail(fmt.Errorf("the cluster does not take this node: %s", reason))
 }
 
 // drainSelf ends the tasks of this node within their grace periods and waits for the end.

@@ -83,10 +83,7 @@ func (n *Node) follow() {
 		err := n.followOnce(search)
 		var refused *rejection
 		if errors.As(err, &refused) && refused.final {
-			if n.leaving.Load() {
-				return
-			}
-			n.fail(fmt.Errorf("the cluster does not take this node: %s", refused.reason))
+			n.dismissed(refused.reason)
 			return
 		}
 		if time.Since(began) > steady {

@@ -275,7 +275,7 @@ func (n *Node) close() error {
 	if m := n.member.Swap(nil); m != nil {
 		errs = append(errs, m.close())
 	}
-	if n.leaving.Load() {
+	if n.leaving.Load() && !exists(filepath.Join(n.config.DataDir, identityName)) { // it is forgotten
 		errs = append(errs, n.releaseFiles())
 	}
 	if n.lock != nil {
