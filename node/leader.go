@@ -22,12 +22,15 @@ const masterPlaces = 4096
 type leader struct {
 	log     *slog.Logger
 	box     *mailbox[master.Event]
-	front   *front[*v1scheduler.Event, *master.View]
+	front   *front[*v1scheduler.Event, *master.Picture]
 	steward *steward
 	roll    *roll
 	self    whereabouts
 	term    uint64
 	changed chan struct{} // holds a value after something may have changed
+
+	viewing sync.Mutex // holds viewer
+	viewer  master.Viewer
 
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -53,7 +56,7 @@ func newLeader(cfg leaderConfig) *leader {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &leader{
 		log: cfg.log, steward: cfg.steward, roll: newRoll(), self: cfg.self, term: cfg.term, cancel: cancel, changed: make(chan struct{}, 1),
-		box: newMailbox[master.Event](masterPlaces), front: newFront[*v1scheduler.Event, *master.View](),
+		box: newMailbox[master.Event](masterPlaces), front: newFront[*v1scheduler.Event, *master.Picture](),
 		conns: make(map[master.ConnID]*attendance), proposals: make(chan *registry.Op, 1<<16),
 	}
 	l.steward.l = l
@@ -121,11 +124,11 @@ func (l *leader) settled() {
 func (l *leader) carry(f master.Effect) {
 	switch f := f.(type) {
 	case master.Respond:
-		l.front.respond(uint64(f.Request), reply[*master.View]{answer: api.Answer{Status: f.Status, Body: f.Body}})
+		l.front.respond(uint64(f.Request), reply[*master.Picture]{answer: api.Answer{Status: f.Status, Body: f.Body}})
 	case master.OpenStream:
-		l.front.respond(uint64(f.Request), reply[*master.View]{opened: true, uuid: f.UUID})
+		l.front.respond(uint64(f.Request), reply[*master.Picture]{opened: true, uuid: f.UUID})
 	case master.Answer:
-		l.front.respond(uint64(f.Request), reply[*master.View]{view: f.View})
+		l.front.respond(uint64(f.Request), reply[*master.Picture]{view: f.Picture})
 	case master.Send:
 		l.front.push(uint64(f.Stream), f.Event)
 	case master.CloseStream:
@@ -233,10 +236,15 @@ func (l *leader) operate(ctx context.Context, make func(master.RequestID) master
 	return re.answer, err
 }
 
-// view is the core's picture of now.
+// view is the state of now. The core only hands out a picture; what is made of it is made here.
 func (l *leader) view(ctx context.Context) (*master.View, error) {
 	re, err := l.front.ask(ctx, l.box.done, func(request uint64) error {
 		return l.box.offer(ctx, master.Query{Request: master.RequestID(request)})
 	})
-	return re.view, err
+	if err != nil {
+		return nil, err
+	}
+	l.viewing.Lock()
+	defer l.viewing.Unlock()
+	return l.viewer.View(re.view), nil
 }

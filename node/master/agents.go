@@ -19,7 +19,8 @@ type agent struct {
 	info         *v1.AgentInfo // replaced, never changed
 	version      string
 	capabilities []*v1.AgentInfo_Capability
-	ip           string // of its API
+	ip           string  // of its API
+	url          *v1.URL // of its API, as offers show it (SCH-120); replaced, never changed
 	total        alloc.Resources
 
 	conn   ConnID // 0 while disconnected
@@ -46,7 +47,7 @@ type agent struct {
 	missed   int
 	away     *timer // end of the time for coming back
 
-	view *agentView // nil when something changed since
+	picture *agentPicture // nil when something changed since
 }
 
 func (a *agent) connected() bool { return a.conn != 0 }
@@ -133,7 +134,7 @@ func (m *Master) agentDisconnected(id ConnID) {
 	if a == nil {
 		return
 	}
-	a.conn = 0
+	m.setConn(a, 0)
 	if !a.leaving { // else what follows comes with the commit
 		m.awayAgent(a)
 	}
@@ -160,21 +161,31 @@ func (m *Master) awayAgent(a *agent) {
 
 // activateAgent lets a connected agent be offered, unless an operator does not want that.
 func (m *Master) activateAgent(a *agent) {
-	a.active = a.drain == nil
+	m.setActive(a, a.drain == nil)
 	if a.active {
 		m.alloc.ActivateAgent(a.id)
 	}
+}
+
+func (m *Master) setActive(a *agent, active bool) {
+	m.gauges.active += toInt(active) - toInt(a.active)
+	a.active = active
+	m.changed(nil, a)
+}
+
+func (m *Master) setConn(a *agent, c ConnID) {
+	m.gauges.connected += toInt(c != 0) - toInt(a.conn != 0)
+	a.conn = c
 	m.changed(nil, a)
 }
 
 // deactivateAgent takes back all offers of an agent and stops further ones.
 func (m *Master) deactivateAgent(a *agent) {
-	a.active = false
+	m.setActive(a, false)
 	m.alloc.DeactivateAgent(a.id)
 	for o := range a.offers.values() {
 		m.withdraw(o, true, 0)
 	}
-	m.changed(nil, a)
 }
 
 // endTask completes a task for a reason of the master's own; a task that has ended before only

@@ -3,11 +3,10 @@ package master
 import (
 	"errors"
 	"fmt"
-	"slices"
+	"maps"
 
 	"clusterd/alloc"
 	"clusterd/node/mesos"
-	v1 "clusterd/node/mesos/v1"
 )
 
 // Check looks for broken invariants and names all it finds: free (by the allocator), used and offered
@@ -37,7 +36,26 @@ func (m *Master) Check() error {
 			report("connection %d belongs to no connected agent", id)
 		}
 	}
+	m.checkGauges(report)
 	return errors.Join(append(errs, m.alloc.Check())...)
+}
+
+func (m *Master) checkGauges(report func(string, ...any)) {
+	found := gauges{}
+	for a := range m.agents.values() {
+		found.have(a.total, 1)
+		found.use(a.used, 1)
+		found.connected += toInt(a.connected())
+		found.active += toInt(a.active)
+	}
+	kept := m.gauges
+	if !maps.Equal(kept.consumed, found.consumed) {
+		report("roles consume %v, by the gauges %v", found.consumed, kept.consumed)
+	}
+	kept.consumed, found.consumed = nil, nil
+	if fmt.Sprint(kept) != fmt.Sprint(found) {
+		report("the agents make the gauges %v, they are %v", found, kept)
+	}
 }
 
 func (m *Master) checkFramework(f *framework, report func(string, ...any)) {
@@ -53,7 +71,7 @@ func (m *Master) checkFramework(f *framework, report func(string, ...any)) {
 			report("task %s of framework %s is %s and holds resources: %t", t.id, f.id, t.state, t.holds)
 		}
 	}
-	states := make(map[v1.TaskState]int)
+	var states tally
 	for t := range f.tasks.values() {
 		states[t.state]++
 	}
@@ -75,10 +93,8 @@ func (m *Master) checkFramework(f *framework, report func(string, ...any)) {
 			report("offer %s of framework %s is not in the list of all", o.id, f.id)
 		}
 	}
-	for s, n := range f.states {
-		if states[s] != n {
-			report("framework %s has %d tasks in %s and counts %d", f.id, states[s], s, n)
-		}
+	if states != f.states {
+		report("framework %s has %v tasks by state and counts %v", f.id, states, f.states)
 	}
 	checkHoldings(f, "used", &f.used, &used, report)
 	checkHoldings(f, "offered", &f.offered, &offered, report)
@@ -88,11 +104,13 @@ func (m *Master) checkFramework(f *framework, report func(string, ...any)) {
 }
 
 func checkHoldings(f *framework, what string, kept, found *holdings, report func(string, ...any)) {
-	for _, e := range slices.Concat(kept.entries, found.entries) {
-		a, _ := kept.get(e.key)
-		b, _ := found.get(e.key)
-		if !a.Equal(b) {
-			report("framework %s on agent %s: %s is %s, but its tasks, executors and offers hold %s", f.id, e.key, what, a, b)
+	for _, list := range []*holdings{kept, found} {
+		for id := range list.index {
+			a, _ := kept.get(id)
+			b, _ := found.get(id)
+			if !a.Equal(b) {
+				report("framework %s on agent %s: %s is %s, but its tasks, executors and offers hold %s", f.id, id, what, a, b)
+			}
 		}
 	}
 }

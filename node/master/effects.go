@@ -50,7 +50,7 @@ type Propose struct{ Op *registry.Op }
 // Answer answers a Query.
 type Answer struct {
 	Request RequestID
-	View    *View
+	Picture *Picture
 }
 
 // Log is an observation that an operator may want to see; the core itself does not log.

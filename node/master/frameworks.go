@@ -50,14 +50,14 @@ type framework struct {
 	reconciliations []*reconciliation
 	queued          bool
 	// states counts the tasks that have not ended, by state.
-	states map[v1.TaskState]int
+	states tally
 
 	counters frameworkCounters
-	view     *frameworkView // nil when something changed since
+	picture  *frameworkPicture // nil when something changed since
 }
 
 // holdings are resources by agent. They are never summed up for keeping: the same ports of two agents
-// are one range in a sum, and what is taken off it again would be missing.
+// are one range in a sum, and what is taken off it again would be missing. Gauges keep sums of scalars.
 type holdings struct {
 	ordered[mesos.AgentID, alloc.Resources]
 }
@@ -74,15 +74,6 @@ func (h *holdings) sub(a *agent, r alloc.Resources) {
 	} else {
 		h.put(a.id, rest)
 	}
-}
-
-// total is for showing only.
-func (h *holdings) total() alloc.Resources {
-	sum := alloc.Resources{}
-	for r := range h.values() {
-		sum = sum.Add(r)
-	}
-	return sum
 }
 
 func (f *framework) connected() bool { return f.stream != 0 }
@@ -142,7 +133,7 @@ func (f *framework) allocatorFramework() alloc.Framework {
 
 // newFramework adds a framework that is neither connected nor active.
 func (m *Master) newFramework(info *v1.FrameworkInfo) *framework {
-	f := &framework{id: mesos.FrameworkID(info.GetId().GetValue()), states: make(map[v1.TaskState]int), counters: newFrameworkCounters(info)}
+	f := &framework{id: mesos.FrameworkID(info.GetId().GetValue()), counters: newFrameworkCounters(info)}
 	f.setInfo(info)
 	f.setSuppressed(nil)
 	m.frameworks.put(f.id, f)

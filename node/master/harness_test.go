@@ -46,6 +46,7 @@ type harness struct {
 	frames   map[ConnID][]*wire.ToAgent
 	shut     map[ConnID]bool
 	logs     []string
+	viewer   Viewer
 	lastView *View
 }
 
@@ -82,7 +83,7 @@ func (h *harness) elect(cfg Config) {
 		cfg.Rand = rand.New(rand.NewPCG(1, 2))
 	}
 	h.proposals = nil
-	h.m = New(cfg, h.now)
+	h.m, h.viewer = New(cfg, h.now), Viewer{}
 	h.check()
 }
 
@@ -203,7 +204,7 @@ func (h *harness) carryOut(e Effect) {
 	case Propose:
 		h.proposals = append(h.proposals, e.Op)
 	case Answer:
-		h.lastView = e.View
+		h.lastView = h.viewer.View(e.Picture)
 	case Log:
 		h.logs = append(h.logs, e.Message)
 	default:

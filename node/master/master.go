@@ -52,8 +52,9 @@ type Master struct {
 	nextFramework, nextAgent, nextOffer uint64
 
 	counters counters
-	index    uint64 // grows with every change that a view can show
-	views    viewCache
+	index    uint64 // grows with every change that a picture can show
+	lists    registryLists
+	gauges   gauges
 }
 
 // proposal is a registry operation in flight and what follows it.
@@ -145,7 +146,7 @@ func (m *Master) apply(ev Event) {
 	case ReactivateAgent:
 		m.reactivate(ev)
 	case Query:
-		m.emit(Answer{Request: ev.Request, View: m.view()})
+		m.emit(Answer{Request: ev.Request, Picture: m.picture()})
 	case Tick:
 	default:
 		panic(fmt.Sprintf("master: unknown event %T", ev))
@@ -177,7 +178,12 @@ func (m *Master) committed(ev Committed) {
 	// In order, unless the loop refused a later one before it got to the log.
 	i := max(0, slices.IndexFunc(m.proposals, func(p proposal) bool { return p.op == ev.Op }))
 	p := m.proposals[i]
-	m.proposals = slices.Delete(m.proposals, i, i+1)
+	if i == 0 { // there may be tens of thousands, when as many agents are lost at once
+		m.proposals[0] = proposal{}
+		m.proposals = m.proposals[1:]
+	} else {
+		m.proposals = slices.Delete(m.proposals, i, i+1)
+	}
 	if ev.Err == nil && ev.Result.Refused == "" {
 		if _, err := m.registry.Apply(m.registry.Index()+1, p.op); err != nil {
 			panic("master: own proposal: " + err.Error())

@@ -1,10 +1,12 @@
 package master
 
 import (
+	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
-	"clusterd/alloc"
 	v1 "clusterd/node/mesos/v1"
 	"clusterd/node/mesos/v1scheduler"
 )
@@ -75,7 +77,7 @@ func (c *counters) removal(reason string) {
 func (c *counters) terminal(f *framework, state v1.TaskState, s *v1.TaskStatus) {
 	name := strings.ToLower(state.String()) // task_killed
 	c.add("master/tasks_" + strings.TrimPrefix(name, "task_"))
-	f.counters.terminal[state]++
+	f.counters.terminal.add(int32(state))
 	if s.Source == nil || s.Reason == nil {
 		return
 	}
@@ -92,75 +94,60 @@ func (c *counters) operationError(t v1.Offer_Operation_Type) {
 	c.add("master/operations/" + name + "/total")
 }
 
+// tally counts by the numbers of an enumeration of the API, of which those outside are not counted. It is
+// copied with each picture.
+type tally [24]uint64
+
+func (t *tally) add(number int32) {
+	if number >= 0 && int(number) < len(t) {
+		t[number]++
+	}
+}
+
 // frameworkCounters are the metrics of one framework (SCH-101).
 type frameworkCounters struct {
-	prefix     string
-	calls      map[v1scheduler.Call_Type]uint64
-	events     map[v1scheduler.Event_Type]uint64
-	operations map[v1.Offer_Operation_Type]uint64
-	terminal   map[v1.TaskState]uint64
+	prefix                              string
+	calls, events, operations, terminal tally
 
 	offersSent, offersAccepted, offersDeclined, offersRescinded uint64
 }
 
 // newFrameworkCounters keeps the name of the first subscription in the names of the metrics.
 func newFrameworkCounters(info *v1.FrameworkInfo) frameworkCounters {
-	return frameworkCounters{
-		prefix:     "master/frameworks/" + url.PathEscape(info.GetName()) + "/" + info.GetId().GetValue() + "/",
-		calls:      make(map[v1scheduler.Call_Type]uint64),
-		events:     make(map[v1scheduler.Event_Type]uint64),
-		operations: make(map[v1.Offer_Operation_Type]uint64),
-		terminal:   make(map[v1.TaskState]uint64),
-	}
+	return frameworkCounters{prefix: "master/frameworks/" + url.PathEscape(info.GetName()) + "/" + info.GetId().GetValue() + "/"}
 }
 
-func (c *frameworkCounters) call(t v1scheduler.Call_Type)        { c.calls[t]++ }
-func (c *frameworkCounters) event(t v1scheduler.Event_Type)      { c.events[t]++ }
-func (c *frameworkCounters) operation(t v1.Offer_Operation_Type) { c.operations[t]++ }
+func (c *frameworkCounters) call(t v1scheduler.Call_Type)        { c.calls.add(int32(t)) }
+func (c *frameworkCounters) event(t v1scheduler.Event_Type)      { c.events.add(int32(t)) }
+func (c *frameworkCounters) operation(t v1.Offer_Operation_Type) { c.operations.add(int32(t)) }
 
 // metrics are all counters and gauges of the master and its allocator.
-func (m *Master) metrics() map[string]float64 {
-	out := make(map[string]float64, len(m.counters.byName)+128*m.frameworks.len()+64)
-	for name, v := range m.counters.byName {
-		out[name] = v
-	}
+func (p *Picture) metrics() map[string]float64 {
+	out := make(map[string]float64, len(p.counters)+128*len(p.frameworks)+64)
+	maps.Copy(out, p.counters)
 	out["master/elected"] = 1
-	out["master/uptime_secs"] = m.now.Sub(m.cfg.Started).Seconds()
-	out["master/outstanding_offers"] = float64(m.offers.len())
-	m.agentMetrics(out)
-	m.frameworkMetrics(out)
-	m.taskMetrics(out)
-	m.allocatorMetrics(out)
+	out["master/uptime_secs"] = p.now.Sub(p.started).Seconds()
+	out["master/outstanding_offers"] = float64(p.offers)
+	p.agentMetrics(out)
+	p.frameworkMetrics(out)
+	p.taskMetrics(out)
+	p.allocatorMetrics(out)
 	return out
 }
 
-var gaugeResources = [...]string{"cpus", "disk", "gpus", "mem"}
-
-func (m *Master) agentMetrics(out map[string]float64) {
-	var total, used, revocableTotal, revocableUsed [len(gaugeResources)]int64
-	connected, active := 0, 0
-	for a := range m.agents.values() {
-		connected += toInt(a.connected())
-		active += toInt(a.active)
-		v := m.agentView(a)
-		for i := range gaugeResources {
-			total[i] += v.total[i]
-			used[i] += v.used[i]
-			revocableTotal[i] += v.revocableTotal[i]
-			revocableUsed[i] += v.revocableUsed[i]
-		}
-	}
+func (p *Picture) agentMetrics(out map[string]float64) {
+	g := &p.gauges
 	for i, name := range gaugeResources {
-		setShare(out, "master/"+name, used[i], total[i])
-		setShare(out, "master/"+name+"_revocable", revocableUsed[i], revocableTotal[i])
+		setShare(out, "master/"+name, g.used[i], g.total[i])
+		setShare(out, "master/"+name+"_revocable", g.revocableUsed[i], g.revocableTotal[i])
 	}
-	out["master/slaves_connected"] = float64(connected)
-	out["master/slaves_disconnected"] = float64(m.agents.len() - connected)
-	out["master/slaves_active"] = float64(active)
-	out["master/slaves_inactive"] = float64(m.agents.len() - active)
-	out["master/slaves_recovering"] = float64(m.recovered.len())
-	out["master/slaves_recovering_overdue"] = float64(m.absence.overdue) // ours
-	out["master/slaves_unreachable"] = float64(m.registry.Counts().Unreachable)
+	out["master/slaves_connected"] = float64(g.connected)
+	out["master/slaves_disconnected"] = float64(p.registered - g.connected)
+	out["master/slaves_active"] = float64(g.active)
+	out["master/slaves_inactive"] = float64(p.registered - g.active)
+	out["master/slaves_recovering"] = float64(p.awaited)
+	out["master/slaves_recovering_overdue"] = float64(p.overdue) // ours, as the one above
+	out["master/slaves_unreachable"] = float64(p.marked)
 }
 
 // setShare sets total, used and percent, which is a fraction despite its name.
@@ -185,70 +172,70 @@ var terminalStates = []v1.TaskState{
 	v1.TaskState_TASK_GONE, v1.TaskState_TASK_GONE_BY_OPERATOR, v1.TaskState_TASK_KILLED, v1.TaskState_TASK_LOST,
 }
 
-func (m *Master) taskMetrics(out map[string]float64) {
-	sum := make(map[v1.TaskState]int)
-	for f := range m.frameworks.values() {
+func (p *Picture) taskMetrics(out map[string]float64) {
+	var total tally
+	for i, f := range p.frameworks {
 		for s, n := range f.states {
-			sum[s] += n
+			total[s] += n
 		}
-		if !m.cfg.PublishPerFrameworkMetrics {
+		if !p.perFramework {
 			continue
 		}
 		for _, s := range activeStates {
-			out[f.counters.prefix+"tasks/active/"+strings.ToLower(s.String())] = float64(f.states[s])
+			out[p.frameworkCounters[i].prefix+"tasks/active/"+lowerName(s)] = float64(f.states[s])
 		}
 	}
 	for _, s := range activeStates[:5] {
-		out["master/tasks_"+strings.TrimPrefix(strings.ToLower(s.String()), "task_")] = float64(sum[s])
+		out["master/tasks_"+strings.TrimPrefix(lowerName(s), "task_")] = float64(total[s])
 	}
 }
 
-func (m *Master) frameworkMetrics(out map[string]float64) {
+func lowerName(s fmt.Stringer) string { return strings.ToLower(s.String()) }
+
+func (p *Picture) frameworkMetrics(out map[string]float64) {
 	connected, active := 0, 0
-	for f := range m.frameworks.values() {
-		connected += toInt(f.connected())
+	for i, f := range p.frameworks {
+		connected += toInt(f.connected)
 		active += toInt(f.active)
-		if m.cfg.PublishPerFrameworkMetrics {
-			f.publish(out)
+		if p.perFramework {
+			f.publish(&p.frameworkCounters[i], out)
 		}
 	}
 	out["master/frameworks_connected"] = float64(connected)
-	out["master/frameworks_disconnected"] = float64(m.frameworks.len() - connected)
+	out["master/frameworks_disconnected"] = float64(len(p.frameworks) - connected)
 	out["master/frameworks_active"] = float64(active)
-	out["master/frameworks_inactive"] = float64(m.frameworks.len() - active)
+	out["master/frameworks_inactive"] = float64(len(p.frameworks) - active)
 }
 
 // publish sets the metrics of one framework.
-func (f *framework) publish(out map[string]float64) {
-	c := &f.counters
-	lower := func(s interface{ String() string }) string { return strings.ToLower(s.String()) }
-	out[c.prefix+"subscribed"] = toFloat(f.connected())
+func (f *frameworkPicture) publish(c *frameworkCounters, out map[string]float64) {
+	out[c.prefix+"subscribed"] = toFloat(f.connected)
 	for _, r := range f.roles {
-		_, suppressed := f.suppressed[r]
+		_, suppressed := slices.BinarySearch(f.suppressed, r)
 		out[c.prefix+"roles/"+r+"/suppressed"] = toFloat(suppressed)
 	}
 	calls, events, operations := uint64(0), uint64(0), uint64(0)
 	for number := range v1scheduler.Call_Type_name {
 		if t := v1scheduler.Call_Type(number); t != v1scheduler.Call_UNKNOWN {
-			out[c.prefix+"calls/"+lower(t)] = float64(c.calls[t])
+			out[c.prefix+"calls/"+lowerName(t)] = float64(c.calls[t])
 			calls += c.calls[t]
 		}
 	}
 	for number := range v1scheduler.Event_Type_name {
 		if t := v1scheduler.Event_Type(number); t != v1scheduler.Event_UNKNOWN {
-			out[c.prefix+"events/"+lower(t)] = float64(c.events[t])
+			out[c.prefix+"events/"+lowerName(t)] = float64(c.events[t])
 			events += c.events[t]
 		}
 	}
 	for number := range v1.Offer_Operation_Type_name {
 		if t := v1.Offer_Operation_Type(number); t != v1.Offer_Operation_UNKNOWN {
-			out[c.prefix+"operations/"+lower(t)] = float64(c.operations[t])
+			out[c.prefix+"operations/"+lowerName(t)] = float64(c.operations[t])
 			operations += c.operations[t]
 		}
 	}
 	out[c.prefix+"calls"], out[c.prefix+"events"], out[c.prefix+"operations"] = float64(calls), float64(events), float64(operations)
 	for _, s := range terminalStates {
-		out[c.prefix+"tasks/terminal/"+lower(s)] = float64(c.terminal[s])
+		out[c.prefix+"tasks/terminal/"+lowerName(s)] = float64(c.terminal[s])
 	}
 	out[c.prefix+"offers/sent"] = float64(c.offersSent)
 	out[c.prefix+"offers/accepted"] = float64(c.offersAccepted)
@@ -266,35 +253,25 @@ func toInt(b bool) int {
 func toFloat(b bool) float64 { return float64(toInt(b)) }
 
 // allocatorMetrics are the gauges of the allocator and what roles consume.
-func (m *Master) allocatorMetrics(out map[string]float64) {
+func (p *Picture) allocatorMetrics(out map[string]float64) {
 	const prefix = "allocator/mesos/"
-	stats := m.alloc.Stats()
-	out[prefix+"allocation_runs"] = float64(stats.Runs)
-	for name, n := range stats.Total {
+	out[prefix+"allocation_runs"] = float64(p.stats.Runs)
+	for name, n := range p.stats.Total {
 		out[prefix+"resources/"+name+"/total"] = float64(n) / 1000
-		out[prefix+"resources/"+name+"/offered_or_allocated"] = float64(stats.Allocated[name]) / 1000
+		out[prefix+"resources/"+name+"/offered_or_allocated"] = float64(p.stats.Allocated[name]) / 1000
 	}
-	for role, share := range stats.Shares {
+	for role, share := range p.stats.Shares {
 		out[prefix+"roles/"+role+"/shares/dominant"] = share
-		out[prefix+"offer_filters/roles/"+role+"/active"] = float64(stats.Filters[role])
+		out[prefix+"offer_filters/roles/"+role+"/active"] = float64(p.stats.Filters[role])
 	}
-	consumed := make(map[string]alloc.Quantities)
-	for a := range m.agents.values() {
-		for role, quantities := range m.agentView(a).consumed {
-			if consumed[role] == nil {
-				consumed[role] = make(alloc.Quantities)
-			}
-			for name, n := range quantities {
-				consumed[role][name] += n
-			}
+	consumed := make(map[string]int64) // by the name of the metric
+	for key, n := range p.gauges.consumed {
+		for _, path := range rolePath(key.role) {
+			consumed[prefix+"quota/roles/"+path+"/resources/"+key.name+"/consumed"] += n
 		}
 	}
-	for role, quantities := range consumed {
-		for _, path := range rolePath(role) {
-			for name, n := range quantities {
-				out[prefix+"quota/roles/"+path+"/resources/"+name+"/consumed"] += float64(n) / 1000
-			}
-		}
+	for name, n := range consumed {
+		out[name] = float64(n) / 1000
 	}
 }
 

@@ -2,8 +2,6 @@ package master
 
 import (
 	"math"
-	"strconv"
-	"strings"
 	"time"
 
 	"clusterd/alloc"
@@ -84,7 +82,7 @@ func (m *Master) newOffer(allocation alloc.Allocation) *offer {
 		FrameworkId: f.id.Proto(),
 		AgentId:     a.id.Proto(),
 		Hostname:    a.info.Hostname,
-		Url:         a.url(),
+		Url:         a.url,
 		Domain:      a.info.GetDomain(),
 		Resources:   f.resourcesForm(o.resources),
 		Attributes:  a.info.GetAttributes(),
@@ -131,18 +129,22 @@ func (f *framework) resourcesForm(r alloc.Resources) []*v1.Resource {
 // sendOffers sends one event, or several if one would be too long (SCH-42).
 func (m *Master) sendOffers(f *framework, offers []*v1.Offer) {
 	f.counters.offersSent += uint64(len(offers))
-	for len(offers) > 0 {
-		n, size := 0, 0
-		for n < len(offers) && (n == 0 || size+proto.Size(offers[n]) <= maxOffersBytes) {
-			size += proto.Size(offers[n])
-			n++
-		}
+	from, size := 0, 0
+	flush := func(to int) {
 		m.send(f, &v1scheduler.Event{
 			Type:   v1scheduler.Event_OFFERS.Enum(),
-			Offers: &v1scheduler.Event_Offers{Offers: offers[:n:n]},
+			Offers: &v1scheduler.Event_Offers{Offers: offers[from:to:to]},
 		})
-		offers = offers[n:]
+		from, size = to, 0
 	}
+	for i, o := range offers {
+		n := proto.Size(o)
+		if i > from && size+n > maxOffersBytes {
+			flush(i)
+		}
+		size += n
+	}
+	flush(len(offers))
 }
 
 // take removes an offer without giving its resources back.
@@ -211,22 +213,3 @@ func secondsToDuration(s float64) time.Duration { return time.Duration(math.Roun
 
 // milli is a scalar in thousandths, rounded as Mesos does.
 func milli(v float64) int64 { return int64(math.Round(v * 1000)) }
-
-// url is where the agent's API is reached, in the form that clients of Mesos expect (SCH-120).
-func (a *agent) url() *v1.URL {
-	port := a.info.GetPort()
-	return &v1.URL{
-		Scheme:  proto.String("http"),
-		Address: &v1.Address{Hostname: a.info.Hostname, Ip: proto.String(a.ip), Port: &port},
-		Path:    proto.String("/slave(1)"),
-	}
-}
-
-// pid is the agent's address as Mesos writes it.
-func (a *agent) pid() string {
-	ip := a.ip
-	if strings.Contains(ip, ":") {
-		ip = "[" + ip + "]"
-	}
-	return "slave(1)@" + ip + ":" + strconv.Itoa(int(a.info.GetPort()))
-}

@@ -181,6 +181,8 @@ func (m *Master) reconnect(a *agent, c *conn, ev FromAgent, total alloc.Resource
 			m.withdraw(o, true, 0)
 		}
 	}
+	m.gauges.have(a.total, -1)
+	m.gauges.have(total, 1)
 	a.total = total
 	m.alloc.UpdateAgent(a.allocatorAgent())
 	a.reregistered = m.now
@@ -193,6 +195,7 @@ func (m *Master) newAgent(id mesos.AgentID, info *v1.AgentInfo, reg *wire.Regist
 	a := &agent{id: id, info: info, total: total}
 	a.describe(reg, remote)
 	m.agents.put(id, a)
+	m.gauges.have(total, 1)
 	m.alloc.AddAgent(a.allocatorAgent(), nil)
 	m.alloc.DeactivateAgent(id) // until it is connected, if it may be offered at all
 	m.readDrain(a)
@@ -207,12 +210,18 @@ func (a *agent) describe(reg *wire.Register, remote string) {
 	} else {
 		a.ip = remote
 	}
+	port := a.info.GetPort()
+	a.url = &v1.URL{
+		Scheme:  proto.String("http"),
+		Address: &v1.Address{Hostname: a.info.Hostname, Ip: proto.String(a.ip), Port: &port},
+		Path:    proto.String("/slave(1)"),
+	}
 }
 
 // connect makes c the connection of a and tells it so before anything else.
 func (m *Master) connect(a *agent, c *conn) {
 	c.agent = a
-	a.conn = c.id
+	m.setConn(a, c.id)
 	m.tell(a, registeredMessage(m, a))
 	m.activateAgent(a)
 	m.startPings(a)
@@ -266,7 +275,7 @@ func (m *Master) reportedFrameworks(a *agent, reg *wire.Register) map[mesos.Fram
 		}
 		f := m.reportedFramework(info)
 		frameworks[id] = f
-		if !sameInfo(f.info, info) || f.connected() {
+		if f.connected() || !sameInfo(f.info, info) {
 			m.tellFramework(a, f)
 		}
 	}
@@ -372,7 +381,7 @@ func (m *Master) follow(t *task, p *v1.Task) {
 	if len(report.GetStatuses()) == 0 {
 		report.Statuses = t.proto.GetStatuses()
 	}
-	t.proto = report
+	t.show(report)
 	m.changed(t.framework, t.agent)
 }
 

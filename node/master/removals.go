@@ -211,8 +211,9 @@ func (m *Master) dropAgent(a *agent) {
 	if a.connected() {
 		delete(m.conns, a.conn)
 		m.emit(CloseAgent{Conn: a.conn})
-		a.conn = 0
+		m.setConn(a, 0)
 	}
+	m.gauges.have(a.total, -1)
 	m.alloc.RemoveAgent(a.id)
 	m.agents.delete(a.id)
 	m.away.delete(a.id)

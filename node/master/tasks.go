@@ -120,6 +120,7 @@ func (m *Master) addTask(f *framework, a *agent, p *v1.Task, r alloc.Resources, 
 func (m *Master) charge(f *framework, a *agent, r alloc.Resources, charged bool) {
 	a.used = a.used.Add(r)
 	f.used.add(a, r)
+	m.gauges.use(r, 1)
 	if !charged {
 		m.alloc.Charge(f.id, a.id, r)
 	}
@@ -130,6 +131,7 @@ func (m *Master) charge(f *framework, a *agent, r alloc.Resources, charged bool)
 func (m *Master) release(f *framework, a *agent, r alloc.Resources) {
 	a.used = a.used.Sub(r)
 	f.used.sub(a, r)
+	m.gauges.use(r, -1)
 	m.alloc.Recover(m.now, f.id, a.id, r, 0)
 	m.alloc.Trigger(a.id)
 	m.changed(f, a)
@@ -148,7 +150,7 @@ func (m *Master) transition(t *task, to v1.TaskState, status *v1.TaskStatus) boo
 	p := copyTask(t.proto)
 	p.State = lostState(to, t.framework.partitionAware).Enum()
 	p.Statuses = withStatus(p.Statuses, status)
-	t.proto = p
+	t.show(p)
 	if mesos.Terminal(to) {
 		m.counters.terminal(t.framework, to, status)
 	}

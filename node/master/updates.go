@@ -77,7 +77,7 @@ func (m *Master) record(t *task, status *v1.TaskStatus, latest *v1.TaskState) {
 	}
 	p.StatusUpdateState = status.State
 	p.StatusUpdateUuid = status.Uuid
-	t.proto = p
+	t.show(p)
 	m.changed(t.framework, t.agent)
 }
 

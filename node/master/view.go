@@ -1,6 +1,9 @@
 package master
 
 import (
+	"net"
+	"slices"
+	"strconv"
 	"time"
 
 	"clusterd/alloc"
@@ -12,7 +15,7 @@ import (
 )
 
 // View is the state of a master at one moment, for operators. It may be read from any goroutine;
-// nothing in it may be changed, and the master never changes it after it has been handed out.
+// nothing in it may be changed.
 type View struct {
 	// Index grows with each change: two views of one master with the same index are the same, apart
 	// from Metrics.
@@ -51,203 +54,141 @@ type UnreachableAgent struct {
 	Since time.Time
 }
 
-// frameworkView is the part of a view that one framework makes.
-type frameworkView struct {
-	info                          *v1master.Response_GetFrameworks_Framework
-	tasks, unreachable, completed []*v1.Task
-	executors                     []*v1master.Response_GetExecutors_Executor
-}
+// Viewer makes views of the pictures of one master. It keeps what it can use again; the zero value is
+// ready. It belongs to one goroutine at a time, and a master's pictures to one Viewer: that of the loop's
+// owner, not the loop itself, which goes on meanwhile.
+type Viewer struct{ newest *View }
 
-// agentView is the part of a view that one agent makes.
-type agentView struct {
-	info *v1master.Response_GetAgents_Agent
-	// Thousandths of the resources of gaugeResources.
-	total, used, revocableTotal, revocableUsed [len(gaugeResources)]int64
-	// consumed is what is used by role and name.
-	consumed map[string]alloc.Quantities
-}
-
-// viewCache is the newest view, good as long as nothing changes, and its slow-moving parts.
-type viewCache struct {
-	view          *View
-	removed       []RemovedFramework
-	unreachable   []UnreachableAgent
-	drains        []*registry.Drain
-	registryIndex uint64
-	registryRead  bool
-}
-
-// changed notes that views made before do not show the newest state of f or a. Both may be nil for
-// changes to the lists themselves.
-func (m *Master) changed(f *framework, a *agent) {
-	m.index++
-	if f != nil {
-		f.view = nil
-	}
-	if a != nil {
-		a.view = nil
-	}
-}
-
-// view returns the newest state. Parts that did not change are taken from earlier views.
-func (m *Master) view() *View {
-	if old := m.views.view; old != nil && old.Index == m.index {
-		fresh := *old
-		fresh.Metrics = m.metrics()
-		return &fresh
-	}
+// View returns the view of a picture.
+func (w *Viewer) View(p *Picture) *View {
 	v := &View{
-		Index:      m.index,
-		Info:       m.cfg.Info,
-		Started:    m.cfg.Started,
-		Elected:    m.elected,
-		Suppressed: make(map[mesos.FrameworkID][]string),
-		Metrics:    m.metrics(),
+		Index: p.Index, Info: p.info, Started: p.started, Elected: p.elected, Removed: p.removed, Unreachable: p.unreachable,
+		Drains: p.drains, Overdue: p.overdue, Metrics: p.metrics(),
 	}
-	m.readRegistry()
-	v.Removed, v.Unreachable, v.Drains = m.views.removed, m.views.unreachable, m.views.drains
-	v.Overdue = m.absence.overdue
+	if w.newest != nil && w.newest.Index == p.Index {
+		v.State, v.Suppressed = w.newest.State, w.newest.Suppressed
+		return v
+	}
+	v.Suppressed = make(map[mesos.FrameworkID][]string)
+	for _, f := range p.frameworks {
+		if len(f.suppressed) > 0 {
+			v.Suppressed[mesos.FrameworkID(f.info.GetId().GetValue())] = f.suppressed
+		}
+	}
+	v.State = p.state()
+	w.newest = v
+	return v
+}
+
+// state is everything in the form of the v1 API.
+func (p *Picture) state() *v1master.Response_GetState {
 	count := 0
-	for f := range m.frameworks.values() {
-		count += f.tasks.len()
+	for _, f := range p.frameworks {
+		count += size(f.tasks)
 	}
 	tasks := &v1master.Response_GetTasks{Tasks: make([]*v1.Task, 0, count)}
 	executors := &v1master.Response_GetExecutors{}
+	show := func(f *frameworkPicture) *v1master.Response_GetFrameworks_Framework {
+		tasks.Tasks = appendPages(tasks.Tasks, f.tasks)
+		tasks.UnreachableTasks = appendPages(tasks.UnreachableTasks, f.unreachable)
+		tasks.CompletedTasks = append(tasks.CompletedTasks, f.completed...)
+		executors.Executors = appendPages(executors.Executors, f.executors)
+		return f.view()
+	}
 	frameworks := &v1master.Response_GetFrameworks{}
-	show := func(f *framework) *v1master.Response_GetFrameworks_Framework {
-		fv := m.frameworkView(f)
-		tasks.Tasks = append(tasks.Tasks, fv.tasks...)
-		tasks.UnreachableTasks = append(tasks.UnreachableTasks, fv.unreachable...)
-		tasks.CompletedTasks = append(tasks.CompletedTasks, fv.completed...)
-		executors.Executors = append(executors.Executors, fv.executors...)
-		return fv.info
-	}
-	for f := range m.frameworks.values() {
+	for _, f := range p.frameworks {
 		frameworks.Frameworks = append(frameworks.Frameworks, show(f))
-		if len(f.suppressed) > 0 {
-			v.Suppressed[f.id] = f.suppressedRoles()
-		}
 	}
-	for _, f := range m.completed {
+	for _, f := range p.completed {
 		frameworks.CompletedFrameworks = append(frameworks.CompletedFrameworks, show(f))
 	}
-	agents := &v1master.Response_GetAgents{}
-	for a := range m.agents.values() {
-		agents.Agents = append(agents.Agents, m.agentView(a).info)
+	agents := &v1master.Response_GetAgents{RecoveredAgents: appendPages(nil, p.recovered)}
+	agents.Agents = make([]*v1master.Response_GetAgents_Agent, 0, p.registered)
+	for _, page := range p.agents {
+		for _, a := range page.items {
+			agents.Agents = append(agents.Agents, a.view())
+		}
 	}
-	for r := range m.recovered.values() {
-		agents.RecoveredAgents = append(agents.RecoveredAgents, r.info)
-	}
-	v.State = &v1master.Response_GetState{
-		GetTasks: tasks, GetExecutors: executors, GetFrameworks: frameworks, GetAgents: agents,
-	}
-	m.views.view = v
-	return v
+	return &v1master.Response_GetState{GetTasks: tasks, GetExecutors: executors, GetFrameworks: frameworks, GetAgents: agents}
 }
 
-// readRegistry lists what only the registry knows, again after each operation.
-func (m *Master) readRegistry() {
-	if m.views.registryRead && m.views.registryIndex == m.registry.Index() {
-		return
+func size[P any](pages []*page[P]) int {
+	n := 0
+	for _, p := range pages {
+		n += len(p.items)
 	}
-	m.views.registryRead, m.views.registryIndex = true, m.registry.Index()
-	m.views.removed, m.views.unreachable, m.views.drains = nil, nil, m.registry.Drains()
-	for _, r := range m.registry.RemovedFrameworks() {
-		m.views.removed = append(m.views.removed, RemovedFramework{
-			ID: mesos.FrameworkID(r.GetFrameworkId().GetValue()), At: unixTime(r.GetTime()), Cause: r.GetCause(),
-		})
-	}
-	for _, r := range m.registry.Unreachables() {
-		m.views.unreachable = append(m.views.unreachable, UnreachableAgent{Info: r.GetInfo(), Since: unixTime(r.GetTime())})
-	}
+	return n
 }
 
-func (m *Master) frameworkView(f *framework) *frameworkView {
-	if f.view != nil {
-		return f.view
+func appendPages[P any](list []P, pages []*page[P]) []P {
+	for _, p := range pages {
+		list = append(list, p.items...)
 	}
-	constraints := f.constraintsGiven
+	return list
+}
+
+// sum adds up what is held on all agents, for showing only: see holdings. That of each page is kept.
+func sum(pages []*page[alloc.Resources]) alloc.Resources {
+	total := alloc.Resources{}
+	for _, p := range pages {
+		part, ok := p.note.(alloc.Resources)
+		if !ok {
+			for _, r := range p.items {
+				part = part.Add(r)
+			}
+			p.note = part
+		}
+		total = total.Add(part)
+	}
+	return total
+}
+
+func (f *frameworkPicture) view() *v1master.Response_GetFrameworks_Framework {
+	if f.shown != nil {
+		return f.shown
+	}
+	constraints := f.constraints
 	if constraints == nil {
 		constraints = &v1scheduler.OfferConstraints{} // shown as {}
 	}
-	active, connected, recovered := f.active, f.connected(), f.recovered
-	v := &frameworkView{
-		info: &v1master.Response_GetFrameworks_Framework{
-			FrameworkInfo:      f.info,
-			Active:             &active,
-			Connected:          &connected,
-			Recovered:          &recovered,
-			RegisteredTime:     optionalTime(f.registered),
-			ReregisteredTime:   optionalTime(f.reregistered),
-			UnregisteredTime:   optionalTime(f.unregistered),
-			AllocatedResources: f.used.total().ProtoEndpoint(),
-			OfferedResources:   f.offered.total().ProtoEndpoint(),
-			OfferConstraints:   constraints,
-		},
-		completed: append([]*v1.Task(nil), f.completed...),
-		tasks:     make([]*v1.Task, 0, f.tasks.len()),
+	f.shown = &v1master.Response_GetFrameworks_Framework{
+		FrameworkInfo:      f.info,
+		Active:             &f.active,
+		Connected:          &f.connected,
+		Recovered:          &f.recovered,
+		RegisteredTime:     optionalTime(f.registered),
+		ReregisteredTime:   optionalTime(f.reregistered),
+		UnregisteredTime:   optionalTime(f.unregistered),
+		Offers:             slices.Clip(appendPages(nil, f.offers)),
+		AllocatedResources: sum(f.used).ProtoEndpoint(),
+		OfferedResources:   sum(f.offered).ProtoEndpoint(),
+		OfferConstraints:   constraints,
 	}
-	for o := range f.offers.values() {
-		v.info.Offers = append(v.info.Offers, o.proto)
-	}
-	for t := range f.tasks.values() {
-		v.tasks = append(v.tasks, t.proto)
-	}
-	for t := range f.unreachable.values() {
-		v.unreachable = append(v.unreachable, t.proto)
-	}
-	for e := range f.executors.values() {
-		v.executors = append(v.executors, &v1master.Response_GetExecutors_Executor{
-			ExecutorInfo: e.info, AgentId: e.agent.id.Proto(),
-		})
-	}
-	f.view = v
-	return v
+	return f.shown
 }
 
-func (m *Master) agentView(a *agent) *agentView {
-	if a.view != nil {
-		return a.view
+func (a *agentPicture) view() *v1master.Response_GetAgents_Agent {
+	if a.shown != nil {
+		return a.shown
 	}
-	active, deactivated, version, pid := a.active, a.drain != nil, a.version, a.pid()
-	a.view = &agentView{info: &v1master.Response_GetAgents_Agent{
-		AgentInfo:          a.info,
-		Active:             &active,
-		Deactivated:        &deactivated,
-		Version:            &version,
-		Pid:                &pid,
-		RegisteredTime:     optionalTime(a.registered),
-		ReregisteredTime:   optionalTime(a.reregistered),
-		TotalResources:     a.total.ProtoEndpoint(),
-		AllocatedResources: a.used.ProtoEndpoint(),
-		OfferedResources:   a.offered.ProtoEndpoint(),
-		Capabilities:       a.capabilities,
-		DrainInfo:          drainInfo(a.drain),
-
+	deactivated := a.drain != nil
+	pid := "slave(1)@" + net.JoinHostPort(a.ip, strconv.Itoa(int(a.info.GetPort())))
+	a.shown = &v1master.Response_GetAgents_Agent{
+		AgentInfo:               a.info,
+		Active:                  &a.active,
+		Deactivated:             &deactivated,
+		Version:                 &a.version,
+		Pid:                     &pid,
+		RegisteredTime:          optionalTime(a.registered),
+		ReregisteredTime:        optionalTime(a.reregistered),
+		TotalResources:          a.total.ProtoEndpoint(),
+		AllocatedResources:      a.used.ProtoEndpoint(),
+		OfferedResources:        a.offered.ProtoEndpoint(),
+		Capabilities:            a.capabilities,
+		DrainInfo:               drainInfo(a.drain),
 		EstimatedDrainStartTime: drainStart(a.drain),
-	}}
-	a.view.count(a)
-	return a.view
-}
-
-// count sums up for metrics.
-func (v *agentView) count(a *agent) {
-	for i, name := range gaugeResources {
-		v.total[i] = a.total.NonRevocable().Scalar(name)
-		v.used[i] = a.used.NonRevocable().Scalar(name)
-		v.revocableTotal[i] = a.total.Revocable().Scalar(name)
-		v.revocableUsed[i] = a.used.Revocable().Scalar(name)
 	}
-	v.consumed = make(map[string]alloc.Quantities)
-	for _, e := range a.used.Entries() {
-		if e.Type() != v1.Value_SCALAR {
-			continue
-		}
-		if v.consumed[e.Role()] == nil {
-			v.consumed[e.Role()] = make(alloc.Quantities)
-		}
-		v.consumed[e.Role()][e.Name()] += e.Milli()
-	}
+	return a.shown
 }
 
 // optionalTime is t, nothing for the zero time.

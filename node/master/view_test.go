@@ -85,15 +85,18 @@ func BenchmarkView(b *testing.B) {
 		h.m.Step(h.now, SchedulerCall{Request: RequestID(n), HasHeader: true, Header: o.framework.streamUUID,
 			Call: h.withFramework(o.framework.id, acceptJSON(o.id, 3600, tasks...))})
 	}
-	if got := len(h.m.view().State.GetTasks.GetTasks()); got != agents*perAgent {
-		b.Fatalf("%d tasks", got)
+	tasks := h.viewer.View(h.m.picture()).State.GetTasks.GetTasks()
+	if len(tasks) != agents*perAgent {
+		b.Fatalf("%d tasks", len(tasks))
 	}
-	first := h.m.view().State.GetTasks.GetTasks()[0]
+	first := tasks[0]
 	frame := updateFrame(b, mesos.FrameworkID(first.GetFrameworkId().GetValue()), mesos.AgentID(first.GetAgentId().GetValue()), first.GetTaskId().GetValue(), "TASK_RUNNING", 1)
 	conn := h.m.mustAgent(mesos.AgentID(first.GetAgentId().GetValue())).conn
 	b.ReportAllocs()
 	for b.Loop() {
 		h.m.Step(h.now, FromAgent{Conn: conn, Message: frame})
-		h.m.Step(h.now, Query{Request: 9})
+		for _, e := range h.m.Step(h.now, Query{Request: 9}) {
+			h.viewer.View(e.(Answer).Picture)
+		}
 	}
 }
