@@ -1,8 +1,8 @@
 package node
 
 import (
-	"bufio"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -16,6 +16,8 @@ const (
 	maxFrameBytes  = 64 << 20
 	maxFrameQueue  = 65536
 	frameWriteTime = 30 * time.Second
+	// maxWriteBytes is about how much is written at once.
+	maxWriteBytes = 32 << 10
 )
 
 var (
@@ -23,37 +25,33 @@ var (
 	errFinished = errors.New("connection was closed in order")
 )
 
-// frameConn is one stream of frames between a master and an agent: a reader and a writer goroutine
-// around a connection. Send never waits; a peer that lets its queue fill up is cut off.
+// frameConn is one stream of frames between a master and a node: a goroutine reads the connection, and
+// another one writes while there is something to write. Send never waits; a peer that lets its queue
+// fill up is cut off. A leading master has very many of these, nearly all idle: such a one costs one
+// small stack and no buffers beside those of TLS, which holds a whole record for its reader anyway.
 type frameConn struct {
 	conn net.Conn
-	wake chan struct{} // holds a value after the queue or last has changed
 	done chan struct{}
 	once sync.Once
 	wg   sync.WaitGroup
 
-	mu    sync.Mutex
-	queue []proto.Message
-	last  bool // end after what is queued
-	err   error
+	mu      sync.Mutex
+	queue   []proto.Message
+	writing bool // a goroutine writes
+	last    bool // end after what is queued
+	ended   bool // no goroutine is to begin any more
+	err     error
 }
 
-// newFrameConn starts the goroutines. read is called for each frame in order, with a message made by
-// fresh; an error from it ends the connection. closed is called once when the connection has ended.
+// newFrameConn starts reading. read is called for each frame in order, with a message made by fresh; an
+// error from it ends the connection. closed is called once when the connection has ended.
 func newFrameConn[T proto.Message](conn net.Conn, fresh func() T, read func(T) error, closed func(error)) *frameConn {
-	c := &frameConn{conn: conn, wake: make(chan struct{}, 1), done: make(chan struct{})}
-	c.wg.Add(2)
-	go func() {
-		defer c.wg.Done()
-		c.close(c.write())
-	}()
-	go func() {
-		defer c.wg.Done()
-		r := bufio.NewReaderSize(conn, 32<<10)
+	c := &frameConn{conn: conn, done: make(chan struct{})}
+	c.wg.Go(func() {
 		err := func() error {
 			for {
 				m := fresh()
-				if err := mesos.ReadFrame(r, m, maxFrameBytes); err != nil {
+				if err := mesos.ReadFrame(conn, m, maxFrameBytes); err != nil {
 					return err
 				}
 				if err := read(m); err != nil {
@@ -63,74 +61,98 @@ func newFrameConn[T proto.Message](conn net.Conn, fresh func() T, read func(T) e
 		}()
 		c.close(err)
 		closed(c.reason())
-	}()
+	})
 	return c
 }
 
 func (c *frameConn) send(m proto.Message) {
 	c.mu.Lock()
 	full := len(c.queue) >= maxFrameQueue
-	if !full && !c.last {
+	if !full && !c.last && !c.ended {
 		c.queue = append(c.queue, m)
+		c.startWriting()
 	}
 	c.mu.Unlock()
 	if full {
 		c.close(errSlowPeer)
-		return
 	}
-	c.signal()
 }
 
 // finish ends the connection after what was sent before.
 func (c *frameConn) finish() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.last = true
-	c.mu.Unlock()
-	c.signal()
+	c.startWriting()
 }
 
-func (c *frameConn) signal() {
-	select {
-	case c.wake <- struct{}{}:
-	default:
+// startWriting is called with the lock held.
+func (c *frameConn) startWriting() {
+	if !c.writing && !c.ended {
+		c.writing = true
+		c.wg.Go(c.write)
 	}
 }
 
-func (c *frameConn) write() error {
-	w := bufio.NewWriterSize(c.conn, 32<<10)
-	for {
-		select {
-		case <-c.done:
-			return nil
-		case <-c.wake:
+// writeBuffers are shared by all connections.
+var writeBuffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// write ends when the queue is empty.
+func (c *frameConn) write() {
+	buffer := writeBuffers.Get().(*[]byte)
+	defer func() {
+		if cap(*buffer) <= 2*maxWriteBytes { // one very long frame does not stay in memory
+			writeBuffers.Put(buffer)
 		}
+	}()
+	for {
 		c.mu.Lock()
 		batch, last := c.queue, c.last
 		c.queue = nil
-		c.mu.Unlock()
-		// The deadline covers the whole batch: a stalled peer must not hold the goroutine for ever.
-		if err := c.conn.SetWriteDeadline(time.Now().Add(frameWriteTime)); err != nil {
-			return err
-		}
-		for _, m := range batch {
-			if err := mesos.WriteFrame(w, m); err != nil {
-				return err
+		if len(batch) == 0 || c.ended {
+			c.writing = false
+			c.mu.Unlock()
+			if last {
+				c.close(errFinished)
 			}
+			return
 		}
-		if err := w.Flush(); err != nil {
-			return err
-		}
-		if last {
-			return errFinished
+		c.mu.Unlock()
+		if err := c.writeAll(batch, buffer); err != nil {
+			c.close(err)
 		}
 	}
+}
+
+// writeAll writes some frames by way of the buffer.
+func (c *frameConn) writeAll(batch []proto.Message, buffer *[]byte) error {
+	// The deadline covers the whole batch: a stalled peer must not hold the goroutine for ever.
+	if err := c.conn.SetWriteDeadline(time.Now().Add(frameWriteTime)); err != nil {
+		return err
+	}
+	b := (*buffer)[:0]
+	for i, m := range batch {
+		var err error
+		if b, err = mesos.AppendFrame(b, m); err != nil {
+			return err
+		}
+		if len(b) < maxWriteBytes && i < len(batch)-1 {
+			continue
+		}
+		if _, err := c.conn.Write(b); err != nil {
+			return fmt.Errorf("write frames: %w", err)
+		}
+		b = b[:0]
+	}
+	*buffer = b
+	return nil
 }
 
 // close ends the connection; the first reason is kept.
 func (c *frameConn) close(err error) {
 	c.once.Do(func() {
 		c.mu.Lock()
-		c.err = err
+		c.err, c.ended = err, true
 		c.mu.Unlock()
 		close(c.done)
 		_ = c.conn.Close() // the reader and writer see it as their error
@@ -153,5 +175,5 @@ func (c *frameConn) reason() error {
 	return c.err
 }
 
-// wait returns when both goroutines have ended.
+// wait returns when its goroutines have ended.
 func (c *frameConn) wait() { c.wg.Wait() }

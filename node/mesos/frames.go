@@ -12,19 +12,28 @@ import (
 // frameHeaderBytes is the size of the big-endian length before each frame.
 const frameHeaderBytes = 4
 
-// WriteFrame writes the message as one frame of the master-agent stream: the length of its protobuf
-// form as 4 bytes, most significant first, then the form itself, in a single Write.
-func WriteFrame(w io.Writer, m proto.Message) error {
-	frame := make([]byte, frameHeaderBytes, frameHeaderBytes+proto.Size(m))
-	frame, err := proto.MarshalOptions{}.MarshalAppend(frame, m)
+// AppendFrame appends the message as one frame of the streams between nodes: the length of its protobuf
+// form as 4 bytes, most significant first, then the form itself. After an error dst is as it was.
+func AppendFrame(dst []byte, m proto.Message) ([]byte, error) {
+	begin := len(dst)
+	frame, err := proto.MarshalOptions{}.MarshalAppend(append(dst, make([]byte, frameHeaderBytes)...), m)
 	if err != nil {
-		return fmt.Errorf("encode frame: %w", err)
+		return dst, fmt.Errorf("encode frame: %w", err)
 	}
-	n := len(frame) - frameHeaderBytes
+	n := len(frame) - begin - frameHeaderBytes
 	if n > math.MaxUint32 {
-		return fmt.Errorf("write frame of %d bytes: %w", n, ErrTooLarge)
+		return dst, fmt.Errorf("write frame of %d bytes: %w", n, ErrTooLarge)
 	}
-	binary.BigEndian.PutUint32(frame, uint32(n))
+	binary.BigEndian.PutUint32(frame[begin:], uint32(n))
+	return frame, nil
+}
+
+// WriteFrame writes the message as one frame, see AppendFrame, in a single Write.
+func WriteFrame(w io.Writer, m proto.Message) error {
+	frame, err := AppendFrame(make([]byte, 0, frameHeaderBytes+proto.Size(m)), m)
+	if err != nil {
+		return err
+	}
 	if _, err := w.Write(frame); err != nil {
 		return fmt.Errorf("write frame: %w", err)
 	}
