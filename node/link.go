@@ -92,7 +92,7 @@ func (n *Node) follow() {
 		n.log.Debug("no stream to the leading master", "error", err)
 		n.complain(err)
 		var moved *redirection
-		if errors.As(err, &moved) && moved.to.nodeID != "" {
+		if errors.As(err, &moved) && moved.to.nodeID != "" && search.moved <= maxMoves {
 			continue // ask there at once
 		}
 		// Random and growing, so that many nodes do not come back at the same instant.
@@ -131,10 +131,11 @@ func (n *Node) followOnce(search *search) error {
 		var moved *redirection
 		if errors.As(err, &moved) {
 			search.hint = moved.to
+			search.moved++
 		}
 		return errors.Join(err, ignoreClosed(conn.Close()))
 	}
-	search.hint = l.leader
+	search.hint, search.moved = l.leader, 0
 	n.attach(l)
 	err = n.keep(l)
 	n.detach(l)
@@ -159,6 +160,7 @@ func ignoreClosed(err error) error {
 type search struct {
 	n      *Node
 	hint   whereabouts // named by the last node that was asked
+	moved  int         // how often in a row another node was named
 	silent string      // node id of a leader that has fallen silent: the last to be asked again
 	next   int         // in the list of members
 }
@@ -168,6 +170,9 @@ const (
 	// answers nothing at all.
 	dialStagger = 300 * time.Millisecond
 	maxDials    = 4
+	// maxMoves is how often in a row a node is believed that names another as the leader. Two that are
+	// both out of date may name each other.
+	maxMoves = 3
 )
 
 // dial connects to the node that leads, as far as this one knows, or to one that may know.
@@ -231,7 +236,9 @@ func (s *search) dial(ctx context.Context) (net.Conn, whereabouts, error) {
 	}
 }
 
-// candidates are the nodes to ask, the best first.
+// candidates are the nodes to ask, the best first. What the last node that was asked has said is newer than
+// what this node's own raft member knows: one that was removed from the group keeps the last leader that
+// it had in mind for ever.
 func (s *search) candidates() []whereabouts {
 	var all []whereabouts
 	add := func(w whereabouts) {
@@ -240,10 +247,17 @@ func (s *search) candidates() []whereabouts {
 			all = append(all, w)
 		}
 	}
-	if known, ok := s.n.knownLeader(); ok {
-		add(known)
+	if s.moved > maxMoves {
+		s.moved, s.hint = 0, whereabouts{} // ask anybody
+	} else {
+		if s.moved > 0 {
+			add(s.hint)
+		}
+		if known, ok := s.n.knownLeader(); ok {
+			add(known)
+		}
+		add(s.hint)
 	}
-	add(s.hint)
 	members := s.n.identity().Members
 	s.next++
 	for i := range members {
