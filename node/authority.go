@@ -1,6 +1,7 @@
 package node
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -17,16 +18,24 @@ import (
 	"clusterd/raft/registry"
 )
 
-// authority is the one that issues certificates now.
+// authority is the one that issues certificates now. It is read once: to check it costs as much as to
+// sign with it, which is felt when very many nodes join.
 func (s *steward) authority() (*trust.Authority, error) {
 	c, ok := s.registry().Cluster()
 	if !ok || len(c.GetAuthorities()) == 0 {
 		return nil, errNotSettled
 	}
-	a, err := trust.ParseAuthority(c.GetAuthorities()[0].GetCertificate(), c.GetAuthorities()[0].GetKey())
+	issuing := c.GetAuthorities()[0]
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.issuing != nil && bytes.Equal(s.issuing.CertificateDER(), issuing.GetCertificate()) {
+		return s.issuing, nil
+	}
+	a, err := trust.ParseAuthority(issuing.GetCertificate(), issuing.GetKey())
 	if err != nil {
 		return nil, fmt.Errorf("certificate authority in the registry: %w", err)
 	}
+	s.issuing = a
 	return a, nil
 }
 
@@ -76,10 +85,7 @@ func (s *steward) admit(ctx context.Context, ask *wire.JoinRequest, remote strin
 			role, err = s.tokenRole(secret, now)
 			return role, err
 		},
-		Connected: func(node string) bool {
-			here, ok := s.l.roll.present(node, now)
-			return ok && here.alive
-		},
+		At: func(address string) string { return s.l.roll.at(address, now) },
 	})
 	if fault != nil {
 		return nil, refuse(fault.Reason)

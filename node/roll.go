@@ -32,8 +32,9 @@ const electionPatience = 3 * time.Second
 
 // roll is the list of the nodes that are in contact with the leading master.
 type roll struct {
-	mu    sync.Mutex
-	calls map[string]*attendance // by node id
+	mu        sync.Mutex
+	calls     map[string]*attendance // by node id
+	addresses map[string]string      // to the node that was reached there last
 }
 
 // attendance is one node's stream, as the leader sees it.
@@ -65,7 +66,34 @@ type presence struct {
 	fsyncP50, fsyncP99 time.Duration
 }
 
-func newRoll() *roll { return &roll{calls: make(map[string]*attendance)} }
+func newRoll() *roll {
+	return &roll{calls: make(map[string]*attendance), addresses: make(map[string]string)}
+}
+
+// at names the node that is alive and reached at an address; empty if there is none.
+func (r *roll) at(address string, now time.Time) string {
+	r.mu.Lock()
+	node := r.addresses[address]
+	r.mu.Unlock()
+	if here, ok := r.present(node, now); !ok || !here.alive {
+		return ""
+	}
+	return node
+}
+
+// move notes where a node is reached, in place of where it was. It is called with the lock held.
+func (r *roll) move(node string, from, to *wire.Addresses) {
+	for _, address := range []string{from.GetPeer(), from.GetMaster(), from.GetAgent()} {
+		if r.addresses[address] == node {
+			delete(r.addresses, address)
+		}
+	}
+	for _, address := range []string{to.GetPeer(), to.GetMaster(), to.GetAgent()} {
+		if address != "" {
+			r.addresses[address] = node
+		}
+	}
+}
 
 // present says what is known of a node; false if it never was in contact with this leader.
 func (r *roll) present(node string, now time.Time) (presence, bool) {
@@ -104,6 +132,11 @@ func (r *roll) enter(a *attendance) {
 	r.mu.Lock()
 	old := r.calls[a.node]
 	r.calls[a.node] = a
+	var before *wire.Addresses
+	if old != nil {
+		before = old.hello.GetAddresses()
+	}
+	r.move(a.node, before, a.hello.GetAddresses())
 	r.mu.Unlock()
 	if old != nil {
 		old.conn.close(errors.New("the node has opened another stream"))
@@ -115,6 +148,9 @@ func (r *roll) drop(node, reason string) {
 	r.mu.Lock()
 	a := r.calls[node]
 	delete(r.calls, node)
+	if a != nil {
+		r.move(node, a.hello.GetAddresses(), nil)
+	}
 	r.mu.Unlock()
 	if a != nil {
 		a.conn.send(&wire.ToNode{Message: &wire.ToNode_Refused{Refused: &wire.Refused{Reason: &reason, Final: proto.Bool(true)}}})
@@ -252,7 +288,7 @@ func (l *leader) serveNode(conn net.Conn, hello *wire.Hello, remote string) erro
 
 // beat is the time between two beats of one node.
 func (l *leader) beat() time.Duration {
-	return max(leastBeat, time.Duration(len(l.registry().Nodes()))*time.Second/beatsPerSecond)
+	return max(leastBeat, time.Duration(l.registry().NodeCount())*time.Second/beatsPerSecond)
 }
 
 // fromNode takes one frame of a node.

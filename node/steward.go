@@ -13,6 +13,7 @@ import (
 
 	"clusterd/node/cluster"
 	"clusterd/node/mesos/wire"
+	"clusterd/node/trust"
 	"clusterd/raft"
 	"clusterd/raft/registry"
 )
@@ -47,6 +48,7 @@ type steward struct {
 
 	mu      sync.Mutex
 	limiter *cluster.Limiter
+	issuing *trust.Authority       // as read from the registry, nil before that
 	news    map[string]*attendance // nodes whose record may be out of date
 }
 
@@ -87,7 +89,7 @@ func (s *steward) run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-s.wake:
-			pause(ctx, max(10*time.Millisecond, time.Duration(len(s.registry().Nodes()))*stewardPause))
+			pause(ctx, max(10*time.Millisecond, time.Duration(s.registry().NodeCount())*stewardPause))
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -181,10 +183,7 @@ func (s *steward) look() {
 func (s *steward) roster(state *registry.State) *wire.Members {
 	out := &wire.Members{Index: proto.Uint64(state.Index())}
 	voters := s.m.peer.Status().Voters
-	for _, node := range state.Nodes() {
-		if node.GetRaftId() == 0 {
-			continue
-		}
+	for _, node := range state.RaftNodes() {
 		at := nodeAt(node)
 		out.Members = append(out.Members, &wire.Member{
 			NodeId: node.Id, Name: node.Name, Addresses: at.addresses, RaftId: node.RaftId, Voter: proto.Bool(slices.Contains(voters, node.GetRaftId())),

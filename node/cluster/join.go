@@ -34,8 +34,9 @@ type JoinContext struct {
 	Version string // of this clusterd
 	// TokenRole says what a token allows, or why it is worthless. The error is told to whoever sent it.
 	TokenRole func(secret string) (registry.Token_Role, error)
-	// Connected says whether a node holds its stream to the leader.
-	Connected func(nodeID string) bool
+	// At names the node that holds its stream to the leader and is reached at an address (HOST:PORT);
+	// empty if there is none.
+	At func(address string) (nodeID string)
 	// KeyHash is that of the key in the request, as in registry.Node. Without it a known node id is not
 	// looked at here: admitting it is refused if the key differs.
 	KeyHash []byte
@@ -146,14 +147,13 @@ func checkAddresses(s *registry.State, ask *wire.JoinRequest, c JoinContext) *Re
 			return refuse("%s address %s is the %s address too", address.what, address.at, own[address.at])
 		}
 	}
-	for _, n := range s.Nodes() {
-		if n.GetId() == ask.GetNodeId() {
+	for _, address := range []struct{ what, at string }{{"peer", a.GetPeer()}, {"master", a.GetMaster()}, {"agent", a.GetAgent()}} {
+		if address.at == "" {
 			continue
 		}
-		for _, at := range []string{n.GetPeerAddress(), n.GetMasterAddress(), n.GetAgentAddress()} {
-			if what, taken := own[at]; taken && c.Connected(n.GetId()) {
-				return refuse("%s address %s is that of node %s (%s), which is alive", what, at, n.GetName(), n.GetId())
-			}
+		if id := c.At(address.at); id != "" && id != ask.GetNodeId() {
+			n, _ := s.Node(id)
+			return refuse("%s address %s is that of node %s (%s), which is alive", address.what, address.at, n.GetName(), id)
 		}
 	}
 	return nil

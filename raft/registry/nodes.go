@@ -28,6 +28,18 @@ func (s *State) NodeByRaftID(raftID uint64) (*Node, bool) {
 	return s.nodes.get(id)
 }
 
+// RaftNodes returns the nodes that have a raft id, in the order of these ids. It costs nothing for all
+// others.
+func (s *State) RaftNodes() []*Node {
+	nodes := make([]*Node, 0, s.members.n)
+	for _, id := range s.members.all() {
+		if node, ok := s.nodes.get(id); ok {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes
+}
+
 // RemovedNode returns what is remembered of a removed node, whose certificates are refused (CLU-21).
 func (s *State) RemovedNode(id string) (*Snapshot_RemovedNode, bool) { return s.removedNodes.get(id) }
 
