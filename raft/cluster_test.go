@@ -115,17 +115,29 @@ func newGroup(t *testing.T) *group {
 	return g
 }
 
+func (g *group) config(id uint64) Config {
+	return Config{
+		Dir: filepath.Join(g.dir, fmt.Sprint(id)), ID: id, Voters: []uint64{1, 2, 3}, Transport: port{g.net, id},
+		SnapshotEntries: 30, KeepEntries: 5, NoSync: true, TickInterval: 100 * time.Millisecond,
+	}
+}
+
 func (g *group) open(id uint64) {
 	g.t.Helper()
 	j := &journal{}
-	p, err := Open(Config{
-		Dir: filepath.Join(g.dir, fmt.Sprint(id)), ID: id, Voters: []uint64{1, 2, 3}, Transport: port{g.net, id},
-		SnapshotEntries: 30, KeepEntries: 5, NoSync: true, TickInterval: 100 * time.Millisecond,
-	}, j)
+	g.reopen(id, j)
+	g.journals[id] = j
+}
+
+// reopen opens a peer with a machine of the test's own.
+func (g *group) reopen(id uint64, machine StateMachine) {
+	g.t.Helper()
+	p, err := Open(g.config(id), machine)
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	g.peers[id], g.journals[id] = p, j
+	g.peers[id] = p
+	delete(g.leads, id)
 	g.net.add(id, p)
 }
 

@@ -458,8 +458,10 @@ func TestJoin(t *testing.T) {
 			x.tick(2)
 			// The only voter becomes one of two without ceasing to lead.
 			term := x.status(1).Term
+			x.hold = func(m *raftpb.Message) bool { return m.GetType() == raftpb.MsgHeartbeatResp }
 			x.mustChange(1, Promote, 2)
 			x.wantLeader(1)
+			x.release()
 			for range 3 * electionTicks {
 				x.tick(1)
 				x.wantLeader(1)
