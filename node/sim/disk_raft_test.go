@@ -58,7 +58,7 @@ func (r *raftDisk) transact(do func(*logImage)) error {
 		return r.failed
 	}
 	w := r.d.m.w
-	took, fault := r.d.sync()
+	took, fault := r.d.sync(w.flaw.earlySync)
 	done := max(r.busy, w.now) + took
 	if fault != "" {
 		r.failed = errors.New(fault)
@@ -190,7 +190,7 @@ func (r *raftDisk) Install(meta *raftpb.SnapshotMetadata, hard *raftpb.HardState
 
 // WriteSnapshot implements raft.Storage.
 func (r *raftDisk) WriteSnapshot(meta *raftpb.SnapshotMetadata, body func(io.Writer) error) error {
-	if _, fault := r.d.sync(); fault != "" {
+	if _, fault := r.d.sync(false); fault != "" {
 		return errors.New(fault)
 	}
 	var b bytes.Buffer

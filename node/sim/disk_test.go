@@ -36,14 +36,17 @@ func newNodeDisk(m *machine) *nodeDisk {
 	return &nodeDisk{m: m, kv: make(map[string][]byte), latency: 5 * time.Millisecond}
 }
 
-// sync is how long the next sync takes, or why it fails.
-func (d *nodeDisk) sync() (time.Duration, string) {
+// sync is how long the next sync takes, or why it fails. One that nobody waits for is slow: a flaw.
+func (d *nodeDisk) sync(ignored bool) (time.Duration, string) {
 	w := d.m.w
 	switch {
 	case d.full:
 		return 0, "no space left on device"
 	case w.chance(d.broken):
 		return 0, "input/output error"
+	}
+	if ignored {
+		return w.between(0, 3*time.Second), ""
 	}
 	return w.between(d.latency/10, d.latency), ""
 }
@@ -60,7 +63,7 @@ func (d *nodeDisk) write() {
 		return
 	}
 	d.writing, d.waiting = d.waiting, nil
-	took, fault := d.sync()
+	took, fault := d.sync(d.m.w.flaw.earlyCheckpoint)
 	p := d.m.process
 	if fault != "" {
 		p.after(took, func() { d.failed(fault) })

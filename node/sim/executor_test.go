@@ -34,6 +34,7 @@ type executor struct {
 	updates []*v1.TaskStatus
 	sent    int
 	posting bool
+	late    *v1.TaskStatus // what a flaw lets another overtake
 }
 
 func newExecutor(c *container) *executor {
@@ -167,7 +168,14 @@ func (x *executor) report(t *task, state v1.TaskState) {
 		Uuid: mesos.NewUUID(x.world().rng).Bytes(), Timestamp: proto.Float64(float64(x.c.machine.clock.read().UnixNano()) / 1e9),
 	}
 	t.reported(s)
+	if x.world().flaw.reorder && x.late == nil && x.world().chance(100) {
+		x.late = s
+		return
+	}
 	x.updates = append(x.updates, s)
+	if x.late != nil {
+		x.updates, x.late = append(x.updates, x.late), nil
+	}
 	x.post()
 }
 

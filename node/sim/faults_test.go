@@ -1,6 +1,10 @@
 package sim
 
-import "time"
+import (
+	"time"
+
+	"clusterd/node/mesos/v1scheduler"
+)
 
 // kind is one way in which things go wrong. A run has some of them only: what all of them together
 // would hide shows when it is alone.
@@ -26,6 +30,10 @@ func init() {
 		{"clock", (*world).jumpClock},
 		{"scheduler", (*world).troubleScheduler},
 		{"network", (*world).troubleNetwork},
+		{"stop", (*world).stopOne},
+		{"masters", (*world).changeMasters},
+		{"agents", (*world).changeAgents},
+		{"wipe", (*world).wipeOne},
 	}
 }
 
@@ -204,8 +212,8 @@ func (w *world) troubleScheduler() {
 	if s == nil {
 		return // yet to come
 	}
-	switch w.rng.IntN(4) {
-	case 0, 1:
+	switch w.rng.IntN(8) {
+	case 0, 1, 2:
 		s.p.kill("killed")
 		d := w.outage()
 		if w.chance(200) {
@@ -216,10 +224,12 @@ func (w *world) troubleScheduler() {
 				f.begin()
 			}
 		})
-	case 2: // another instance takes over while this one still runs
+	case 3, 4: // another instance takes over while this one still runs
 		f.begin()
-	case 3:
+	case 5, 6:
 		f.machine.stand(w.outage())
+	case 7:
+		s.enqueue(func() *v1scheduler.Call { return &v1scheduler.Call{Type: v1scheduler.Call_TEARDOWN.Enum()} })
 	}
 }
 

@@ -26,7 +26,6 @@ type framework struct {
 	roles    []string
 	tasks    []*task // of all ids, in the order of their launch
 	launches int     // tasks to launch yet
-	torn     bool    // TEARDOWN was sent
 
 	scheduler *scheduler
 }
@@ -76,7 +75,7 @@ func (f *framework) begin() {
 
 // removed is the end of the framework's id: what it ran is over, and it begins anew.
 func (f *framework) removed() {
-	f.past, f.id, f.torn = append(f.past, f.id), "", false
+	f.past, f.id = append(f.past, f.id), ""
 }
 
 // open are the tasks of the present id of which the end is not known.
@@ -253,11 +252,14 @@ func (s *scheduler) next() {
 		s.p.ask(s.leader, 10*time.Second, schedulerRequest{call: sent(s.w, call), stream: s.uuid}, func(r response) {
 			switch {
 			case s.stream != stream:
-			case r.status == 202 || r.status == 200:
+			case r.status != 202 && r.status != 200:
+				s.disconnected(fmt.Sprintf("%s is answered %d %s", call.GetType(), r.status, r.body))
+			case call.GetType() == v1scheduler.Call_TEARDOWN:
+				s.f.removed()
+				s.disconnected("torn down")
+			default:
 				s.calling = false
 				s.next()
-			default:
-				s.disconnected(fmt.Sprintf("%s is answered %d %s", call.GetType(), r.status, r.body))
 			}
 		}, func(why string) {
 			if s.stream == stream {

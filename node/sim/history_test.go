@@ -15,6 +15,7 @@ type history struct {
 	log    map[uint64]record // by index
 	hashes map[uint64]string // of the registry after the operation at an index
 	acked  []acknowledgement
+	blind  bool // the states of members are not compared here
 }
 
 // record is what was applied at an index, by whom first.
@@ -54,6 +55,9 @@ func (h *history) applied(r *peer, index uint64, data []byte) {
 
 // state compares the hash of a registry with that of others after the same operation.
 func (h *history) state(who string, index uint64, hash string) {
+	if h.blind {
+		return
+	}
 	if old, ok := h.hashes[index]; !ok {
 		h.hashes[index] = hash
 	} else if old != hash {

@@ -19,7 +19,8 @@ type machine struct {
 	process *process      // its daemon, nil or dead when it does not run
 	restart uint64        // number of the newest wish to start the daemon
 
-	// Of a node.
+	// Of a node: id is that of its present life in the cluster, which ends when its disk is lost.
+	id         string
 	node       *nodeDisk
 	containers map[string]*container
 	launched   []*container // in order of launch; ended and forgotten ones are taken out

@@ -18,6 +18,7 @@ const patience = 4 * time.Minute
 func (w *world) settle() {
 	w.logf("----", "calm")
 	w.heal()
+	w.tidyUp()
 	for until := w.now + patience; w.now < until; {
 		w.run(w.now + time.Second)
 		if w.unsettled() == "" {
@@ -55,7 +56,7 @@ func (w *world) nodesUnsettled() string {
 	for _, m := range w.nodes {
 		p := m.process
 		switch {
-		case p == nil || p.dead:
+		case p == nil || p.dead || !m.node.joined:
 			return m.name + " does not run"
 		case p.link == nil || p.link.leader != l.p.machine:
 			return m.name + " has no stream to the leader"

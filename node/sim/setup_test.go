@@ -6,6 +6,7 @@ import (
 	"io"
 	randv2 "math/rand/v2"
 	"runtime/debug"
+	"time"
 
 	"clusterd/node/agent"
 	"clusterd/raft"
@@ -18,12 +19,10 @@ const (
 
 // outcome is what came of a run.
 type outcome struct {
-	sum    uint64 // of its history: two runs of one seed have the same
-	steps  uint64
-	err    string // empty if all was well
-	tail   string // of the trace, if one was asked for
-	offers int
-	tasks  int
+	sum   uint64 // of its history: two runs of one seed have the same
+	steps uint64
+	tasks int
+	err   string // empty if all was well
 }
 
 // simulate runs one seed from the beginning to the end.
@@ -53,6 +52,9 @@ func newWorld(seed uint64, f flaw, trace io.Writer) *world {
 		seed: seed, rng: randv2.New(randv2.NewPCG(seed, 1)), flaw: f, trace: trace, tasks: make(map[string]*task),
 	}
 	w.plan = newPlan(w.rng)
+	if f != (flaw{}) {
+		w.plan.faults, w.plan.every = kinds, time.Second
+	}
 	w.history = &history{w: w, led: make(map[uint64]*machine), log: make(map[uint64]record), hashes: make(map[uint64]string)}
 	add := func(name string) *machine {
 		m := &machine{w: w, number: len(w.machines), name: name, powered: true, containers: make(map[string]*container)}
@@ -62,7 +64,7 @@ func newWorld(seed uint64, f flaw, trace io.Writer) *world {
 	}
 	for i := range w.plan.nodes {
 		m := add(fmt.Sprintf("n%d", i))
-		m.node = newNodeDisk(m)
+		m.id, m.node = m.name, newNodeDisk(m)
 		m.begin = w.daemon
 	}
 	w.nodes = w.machines[:w.plan.nodes:w.plan.nodes]
@@ -116,9 +118,10 @@ func (p *process) begin() {
 	}
 }
 
-func (w *world) nodeNamed(name string) *machine {
+// nodeNamed is the machine that is the node of this id now, nil if there is none.
+func (w *world) nodeNamed(id string) *machine {
 	for _, m := range w.nodes {
-		if m.name == name {
+		if m.id == id {
 			return m
 		}
 	}
@@ -141,13 +144,6 @@ func (s *agentShell) view() map[string]bool {
 	}
 	return known
 }
-
-type flaw struct {
-	noLease, oldTerms, earlyCheckpoint, earlySync bool
-	reorder                                       bool
-}
-
-func (f flaw) send(e *end, m any) { e.send(m) }
 
 // chance gives bytes of a seeded source.
 type chance struct{ r *randv2.Rand }

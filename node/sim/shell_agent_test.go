@@ -22,6 +22,7 @@ type agentShell struct {
 	link     *link
 	requests map[agent.RequestID]*end
 	streams  map[agent.StreamID]*end
+	stopped  func() // told that the agent has ended, when it was told to
 }
 
 // startAgent recovers the agent from the machine's disk, as at the start of the daemon.
@@ -108,6 +109,10 @@ func (s *agentShell) carry(f agent.Effect) {
 		s.p.after(w.between(time.Millisecond, 100*time.Millisecond), func() { s.loop.post(agent.Collected{Path: f.Path}) })
 	case agent.Shutdown:
 		s.loop.ended = true
+		if s.stopped != nil {
+			s.stopped()
+			return
+		}
 		s.p.fail("the agent ends: " + f.Reason)
 	case agent.Log, agent.Answer:
 	default:
@@ -163,6 +168,39 @@ func (s *agentShell) attach(l *link) {
 func (s *agentShell) detach() {
 	s.link = nil
 	s.loop.post(agent.MasterDisconnected{})
+}
+
+// stop is the orderly end of a daemon (SIGTERM): the agent winds up, a leader hands over, neither for
+// long (CLU-34).
+func (p *process) stop(restart time.Duration) {
+	w, over, handing := p.machine.w, false, false
+	exit := func() {
+		if !over && !p.dead {
+			over = true
+			p.kill("stopped")
+			p.machine.startIn(restart)
+		}
+	}
+	handOver := func() {
+		if handing || p.dead {
+			return
+		}
+		handing = true
+		r := p.peer
+		if r == nil || p.lead == nil || len(r.status().Voters) < 2 {
+			w.after(0, exit)
+			return
+		}
+		r.input(func(time.Time) { r.member.Transfer(0, func(error) { r.outside(exit) }) })
+		p.after(time.Second, exit)
+	}
+	if p.agent == nil {
+		handOver()
+		return
+	}
+	p.agent.stopped = func() { w.after(0, handOver) }
+	p.agent.loop.post(agent.Stop{})
+	p.after(2*time.Second, handOver)
 }
 
 // fail ends the daemon for want of something that it cannot do without. A supervisor starts it again.

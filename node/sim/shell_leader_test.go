@@ -141,7 +141,7 @@ func (l *leader) carry(f master.Effect) {
 		}
 	case master.Send:
 		if e := l.streams[f.Stream]; e != nil {
-			w.flaw.send(e, sent(w, f.Event))
+			e.send(sent(w, f.Event))
 		}
 	case master.CloseStream:
 		if e := l.streams[f.Stream]; e != nil {
@@ -158,7 +158,7 @@ func (l *leader) carry(f master.Effect) {
 		}
 	case master.Propose:
 		l.propose(f.Op)
-	case master.Answer:
+	case master.Answer, master.Log:
 	default:
 		w.failf("effect %T of the master has no one to carry it out", f)
 	}
@@ -218,16 +218,22 @@ func (p *process) redirect(e *end) {
 func (p *process) serveNode(e *end, hello *wire.Hello) {
 	w := p.machine.w
 	l := p.lead
-	if l == nil || !p.peer.leads(l.term) && !w.flaw.noLease {
+	if l == nil {
 		redirect := &wire.Redirect{}
 		if to, ok := p.knownLeader(); ok && to != p.machine {
-			redirect.Leader, redirect.Addresses = &to.name, to.addresses()
+			redirect.Leader, redirect.Addresses = &to.id, to.addresses()
 		}
 		e.send(sent(w, &wire.ToNode{Message: &wire.ToNode_Redirect{Redirect: redirect}}))
 		e.close("not the leader")
 		return
 	}
-	a := &attendance{id: master.ConnID(w.handle()), node: w.nodeNamed(hello.GetNodeId()), end: e}
+	node := w.nodeNamed(hello.GetNodeId())
+	if _, known := p.peer.machine.View().Node(hello.GetNodeId()); !known || node == nil {
+		e.send(sent(w, &wire.ToNode{Message: &wire.ToNode_Refused{Refused: &wire.Refused{Reason: proto.String("not in the cluster")}}}))
+		e.close("not in the cluster")
+		return
+	}
+	a := &attendance{id: master.ConnID(w.handle()), node: node, end: e}
 	for _, o := range l.order {
 		if o.node == a.node {
 			o.end.over("the node has opened another stream")
@@ -253,7 +259,7 @@ func (p *process) serveNode(e *end, hello *wire.Hello) {
 		l.loop.post(master.AgentDisconnected{Conn: a.id})
 	}
 	e.send(sent(w, &wire.ToNode{Message: &wire.ToNode_Welcome{Welcome: &wire.Welcome{
-		Term: &l.term, Leader: &p.machine.name, Addresses: p.machine.addresses(),
+		Term: &l.term, Leader: &p.machine.id, Addresses: p.machine.addresses(),
 		Time: proto.Int64(p.machine.clock.read().UnixNano()), Beat: proto.Int64(int64(leastBeat)),
 	}}}))
 	l.steward.tell()
@@ -265,7 +271,7 @@ func fromMaster(m *wire.ToAgent) agent.Event { return agent.FromMaster{Message: 
 func (l *leader) view() *master.View {
 	for _, f := range l.core.Step(l.p.machine.clock.read(), master.Query{}) {
 		if a, ok := f.(master.Answer); ok {
-			return a.View
+			return new(master.Viewer).View(a.Picture)
 		}
 	}
 	return nil

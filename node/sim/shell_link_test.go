@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -17,6 +18,8 @@ const (
 	firstRetry   = 100 * time.Millisecond
 	lastRetry    = 5 * time.Second
 	steady       = 10 * time.Second
+	maxDials     = 4
+	maxMoves     = 3
 )
 
 // link is a node's one stream to the leading master.
@@ -31,11 +34,12 @@ func (l *link) send(m *wire.FromNode) { l.end.send(sent(l.p.machine.w, m)) }
 
 // search is how a node looks for the leader.
 type search struct {
-	p    *process
-	hint *machine
-	next int
-	wait time.Duration
-	term uint64 // newest of which a leader was seen
+	p     *process
+	hint  *machine
+	moved int // how often in a row another node was named
+	next  int
+	wait  time.Duration
+	term  uint64 // newest of which a leader was seen
 }
 
 // follow keeps the daemon on a stream to the leader for the rest of its life.
@@ -47,43 +51,57 @@ func (s *search) follow() {
 		if w.now-began > steady {
 			s.wait = 0
 		}
-		if redirected {
+		if redirected && s.moved <= maxMoves {
 			p.after(0, s.follow)
 			return
 		}
 		s.wait = min(s.wait*3/2+firstRetry, lastRetry)
 		p.after(s.wait/2+w.between(0, s.wait/2), s.follow)
 	}
-	to := s.target()
-	if to == nil {
+	s.dial(s.candidates(), again)
+}
+
+// dial asks one node after the other, until one answers at all.
+func (s *search) dial(all []*machine, again func(redirected bool)) {
+	if len(all) == 0 {
 		again(false)
 		return
 	}
-	p.machine.w.net.dial(p, to, nodeDialTime, (*process).accept, func(e *end) { s.greet(e, to, again) }, func(string) { again(false) })
+	to := all[0]
+	s.p.machine.w.net.dial(s.p, to, nodeDialTime/10, (*process).accept,
+		func(e *end) { s.greet(e, to, again) },
+		func(string) { s.dial(all[1:], again) })
 }
 
-// target is the node that leads, as far as this one knows, or one that may know.
-func (s *search) target() *machine {
+// candidates are the nodes to ask, the best first.
+func (s *search) candidates() []*machine {
 	p := s.p
 	if p.lead != nil {
-		return p.machine
+		return []*machine{p.machine}
 	}
-	to := s.hint
-	s.hint = nil
-	if known, ok := p.knownLeader(); ok {
-		to = known
-	}
-	if to != nil && to != p.machine {
-		return to
-	}
-	members := p.machine.node.members
-	for range members {
-		s.next++
-		if c := p.machine.w.nodeNamed(members[s.next%len(members)].GetNodeId()); c != p.machine {
-			return c
+	var all []*machine
+	add := func(m *machine) {
+		if m != nil && m != p.machine && !slices.Contains(all, m) {
+			all = append(all, m)
 		}
 	}
-	return nil
+	if s.moved > maxMoves {
+		s.moved, s.hint = 0, nil
+	} else {
+		if s.moved > 0 {
+			add(s.hint)
+		}
+		if known, ok := p.knownLeader(); ok {
+			add(known)
+		}
+		add(s.hint)
+	}
+	members := p.machine.node.members
+	s.next++
+	for i := range members {
+		add(p.machine.w.nodeNamed(members[(s.next+i)%len(members)].GetNodeId()))
+	}
+	return all[:min(len(all), maxDials)]
 }
 
 // greet says who we are and learns whether the other side leads. again goes on with the search.
@@ -100,20 +118,22 @@ func (s *search) greet(e *end, to *machine, again func(redirected bool)) {
 	e.receive = func(m any) {
 		switch m := m.(*wire.ToNode).GetMessage().(type) {
 		case *wire.ToNode_Welcome:
-			if m.Welcome.GetTerm() < s.term && !p.machine.w.flaw.oldTerms {
+			if m.Welcome.GetTerm() < s.term {
 				e.close("an older term") // CLU-33
 				end(false)
 				return
 			}
 			greeted = true
 			s.term = m.Welcome.GetTerm()
-			s.hint = to
+			s.hint, s.moved = to, 0
 			s.keep(e, to, again)
 		case *wire.ToNode_Redirect:
 			e.close("redirected")
-			if id := m.Redirect.GetLeader(); id != "" && id != to.name {
+			s.hint = nil
+			if id := m.Redirect.GetLeader(); id != "" && id != to.id {
 				s.hint = p.machine.w.nodeNamed(id)
 			}
+			s.moved++
 			end(s.hint != nil)
 		case *wire.ToNode_Refused:
 			e.close("refused")
@@ -134,7 +154,7 @@ func (p *process) hello(term uint64) *wire.Hello {
 	m := p.machine
 	now := m.clock.read().UnixNano()
 	return &wire.Hello{
-		ClusterId: proto.String(clusterID), NodeId: &m.name, Version: proto.String(version), Addresses: m.addresses(),
+		ClusterId: proto.String(clusterID), NodeId: &m.id, Version: proto.String(version), Addresses: m.addresses(),
 		Term: &term, Time: &now, Started: &now,
 	}
 }

@@ -2,7 +2,6 @@ package sim
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -360,12 +359,15 @@ type machineCopy struct {
 }
 
 func (m *machineCopy) Apply(index uint64, data []byte) (any, error) {
+	w := m.r.p.machine.w
+	if w.flaw.diverge && m.r.p.lead == nil && w.chance(20) {
+		w.history.blind = true // the members have to find out by themselves
+		return registry.Result{}, nil
+	}
 	result, err := m.Machine.Apply(index, data)
 	if err != nil {
-		m.r.p.machine.w.failf("%s: %v", m.r.p.machine.name, err)
+		w.failf("%s: %v", m.r.p.machine.name, err)
 	}
-	m.r.p.machine.w.history.applied(m.r, index, data)
+	w.history.applied(m.r, index, data)
 	return result, nil
 }
-
-func (m *machineCopy) String() string { return fmt.Sprintf("registry of member %d", m.r.id) }

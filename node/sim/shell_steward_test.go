@@ -53,10 +53,9 @@ func (s *steward) tell() {
 		voters := s.r.status().Voters
 		for _, node := range state.Nodes() {
 			if node.GetRaftId() != 0 {
-				m := s.l.p.machine.w.nodeNamed(node.GetId())
 				now.Members = append(now.Members, &wire.Member{
-					NodeId: node.Id, Name: node.Name, Addresses: m.addresses(), RaftId: node.RaftId,
-					Voter: proto.Bool(slices.Contains(voters, node.GetRaftId())),
+					NodeId: node.Id, Name: node.Name, RaftId: node.RaftId, Voter: proto.Bool(slices.Contains(voters, node.GetRaftId())),
+					Addresses: &wire.Addresses{Peer: node.PeerAddress, Master: node.MasterAddress, Agent: node.AgentAddress},
 				})
 			}
 		}
@@ -66,7 +65,7 @@ func (s *steward) tell() {
 		}
 	}
 	for _, a := range s.l.order {
-		node, ok := state.Node(a.node.name)
+		node, ok := state.Node(a.node.id)
 		if !ok || a.sent == s.version && a.raft == node.GetRaftId() {
 			continue
 		}
@@ -153,7 +152,7 @@ func (s *steward) picture() cluster.Picture {
 	}
 	for _, node := range state.Nodes() {
 		m := cluster.Member{Node: node}
-		if i := slices.IndexFunc(s.l.order, func(a *attendance) bool { return a.node.name == node.GetId() }); i >= 0 {
+		if i := slices.IndexFunc(s.l.order, func(a *attendance) bool { return a.node.id == node.GetId() }); i >= 0 {
 			m.Alive = true
 		}
 		m.LastHeard = s.l.heard[node.GetId()]
@@ -188,14 +187,14 @@ func settings(s *registry.State) uint32 {
 
 // record is what the registry has of a node when it joins.
 func (w *world) record(m *machine) *registry.Node {
-	key := sha256.Sum256([]byte(m.name))
+	key := sha256.Sum256([]byte(m.id))
 	role := registry.Node_AGENT
 	if m.number < w.plan.eligible {
 		role = registry.Node_AUTO
 	}
 	a := m.addresses()
 	return &registry.Node{
-		Id: &m.name, Name: &m.name, Role: &role, PeerAddress: a.Peer, MasterAddress: a.Master, AgentAddress: a.Agent,
+		Id: &m.id, Name: &m.name, Role: &role, PeerAddress: a.Peer, MasterAddress: a.Master, AgentAddress: a.Agent,
 		Version: proto.String(version), KeyHash: key[:], MayBeMaster: proto.Bool(role == registry.Node_AUTO),
 	}
 }

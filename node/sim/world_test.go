@@ -21,6 +21,7 @@ type world struct {
 	sum   uint64 // of the history so far
 	steps uint64
 	calm  bool // no more faults
+	wiped bool // a node has lost its disk
 
 	net        *network
 	machines   []*machine // nodes first, then those of frameworks

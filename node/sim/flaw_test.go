@@ -1,0 +1,50 @@
+package sim
+
+import (
+	"strings"
+	"testing"
+)
+
+// flaw is something that the shells of the model do wrong, to prove that the simulation would find it.
+type flaw struct {
+	noLease         bool // a master acts without looking at its lease
+	earlySync       bool // raft's log says that it is on disk before it is
+	earlyCheckpoint bool // the agent's checkpoints likewise
+	reorder         bool // a status update overtakes another on its way to the framework
+	diverge         bool // a registry misses an operation, and nobody outside notices
+}
+
+// Each flaw is found within a bounded number of seeds.
+func TestFlawsAreFound(t *testing.T) {
+	const most = 40
+	for _, test := range []struct {
+		name string
+		flaw flaw
+		want []string // one of these is part of what is found
+	}{
+		{"no lease", flaw{noLease: true}, []string{"may act in term", "acts in term"}},
+		{"log acknowledged before it is synced", flaw{earlySync: true}, []string{
+			"applies something else", "is lost", "acknowledged and is not", "raft invariant", "panic", "does not run", "is out of range",
+		}},
+		{"checkpoint acknowledged before it is synced", flaw{earlyCheckpoint: true}, []string{"runs twice", "it ended as", "has ended as", "came before", "destroyed"}},
+		{"updates out of order", flaw{reorder: true}, []string{"came before", "came after"}},
+		{"registries that differ", flaw{diverge: true}, []string{"that of the leader"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for seed := uint64(1); seed <= most; seed++ {
+				o := simulate(seed, test.flaw, nil)
+				if o.err == "" {
+					continue
+				}
+				t.Logf("seed %d: %s", seed, o.err)
+				for _, want := range test.want {
+					if strings.Contains(o.err, want) {
+						return
+					}
+				}
+				t.Fatalf("seed %d found something else: %s", seed, o.err)
+			}
+			t.Errorf("not found in %d seeds", most)
+		})
+	}
+}
