@@ -45,6 +45,7 @@ type framework struct {
 	offers      ordered[mesos.OfferID, *offer]
 
 	used, offered holdings
+	shapes        []shape // of resources that its tasks have
 	// reconciliations are RECONCILE calls that are being answered, the oldest first; queued says that
 	// the framework waits for its next turn.
 	reconciliations []*reconciliation

@@ -52,10 +52,12 @@ func (m *Master) register(ev FromAgent) {
 		m.reconnect(a, c, ev, total)
 	case recovered:
 		m.endAwaiting(id)
-		if !proto.Equal(r.info, reg.GetAgent()) {
-			m.propose(updateAgentOp(reg.GetAgent()), func(registry.Result, error) {})
+		info := r.info
+		if !proto.Equal(info, reg.GetAgent()) {
+			info = reg.GetAgent()
+			m.propose(updateAgentOp(info), func(registry.Result, error) {})
 		}
-		m.comeBack(c, ev, total, false)
+		m.comeBack(c, ev, info, total, false)
 	case unreachable:
 		m.admitAgain(c, ev, total, &registry.Op{Op: &registry.Op_MarkAgentReachable{
 			MarkAgentReachable: &registry.MarkAgentReachable{Agent: reg.GetAgent()},
@@ -139,18 +141,18 @@ func (m *Master) admitAgain(c *conn, ev FromAgent, total alloc.Resources, op *re
 		case !open:
 			m.awaitAgent(info, false)
 		default:
-			m.comeBack(c, ev, total, unreachable)
+			m.comeBack(c, ev, info, total, unreachable)
 		}
 		m.releaseAgent(id)
 	})
 }
 
 // comeBack makes an agent that the registry has a registered one, with all that it runs.
-func (m *Master) comeBack(c *conn, ev FromAgent, total alloc.Resources, unreachable bool) {
+func (m *Master) comeBack(c *conn, ev FromAgent, info *v1.AgentInfo, total alloc.Resources, unreachable bool) {
 	m.counters.add("master/slave_reregistrations")
 	reg := ev.Message.GetRegister()
-	id := mesos.AgentID(reg.GetAgent().GetId().GetValue())
-	a := m.newAgent(id, reg.GetAgent(), reg, host(ev.Remote), total)
+	id := mesos.AgentID(info.GetId().GetValue())
+	a := m.newAgent(id, info, reg, host(ev.Remote), total)
 	if admitted, ok := m.registry.Agent(string(id)); ok {
 		a.registered = unixTime(admitted.GetAdmitted())
 	}
@@ -349,7 +351,7 @@ func (m *Master) restoreTask(a *agent, f *framework, p *v1.Task, unreachable boo
 		told = t.own != nil
 	}
 	told = f.takeBackLost(id) || told
-	report := copyTask(p)
+	report := shared(f, a, p)
 	state := p.GetState()
 	report.State = lostState(state, f.partitionAware).Enum()
 	t := m.addTask(f, a, report, r, false)
@@ -360,7 +362,8 @@ func (m *Master) restoreTask(a *agent, f *framework, p *v1.Task, unreachable boo
 
 // follow brings a known task to the state that its agent reports.
 func (m *Master) follow(t *task, p *v1.Task) {
-	report := copyTask(p)
+	report := shared(t.framework, t.agent, p)
+	report.Resources = t.proto.Resources
 	report.State = lostState(p.GetState(), t.framework.partitionAware).Enum()
 	if len(report.GetStatuses()) < len(t.proto.GetStatuses()) {
 		report.Statuses = t.proto.GetStatuses()

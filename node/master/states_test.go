@@ -69,9 +69,24 @@ func TestLostState(t *testing.T) {
 }
 
 // A shallow copy must not forget a field that is added to the message.
-func TestCopyTaskHasEveryField(t *testing.T) {
-	full := &v1.Task{}
-	m := full.ProtoReflect()
+func TestShallowCopiesHaveEveryField(t *testing.T) {
+	task, status := &v1.Task{}, &v1.TaskStatus{}
+	fill(task.ProtoReflect())
+	fill(status.ProtoReflect())
+	for _, pair := range [][2]protoreflect.Message{
+		{task.ProtoReflect(), copyTask(task).ProtoReflect()}, {status.ProtoReflect(), copyStatus(status).ProtoReflect()},
+	} {
+		fields := pair[0].Descriptor().Fields()
+		for i := range fields.Len() {
+			if fd := fields.Get(i); !pair[0].Has(fd) || !pair[1].Has(fd) {
+				t.Errorf("the copy of a %s forgets %s", pair[0].Descriptor().Name(), fd.Name())
+			}
+		}
+	}
+}
+
+// fill sets every field of a message.
+func fill(m protoreflect.Message) {
 	fields := m.Descriptor().Fields()
 	for i := range fields.Len() {
 		switch fd := fields.Get(i); {
@@ -86,14 +101,12 @@ func TestCopyTaskHasEveryField(t *testing.T) {
 			m.Set(fd, protoreflect.ValueOfEnum(1))
 		case fd.Kind() == protoreflect.BytesKind:
 			m.Set(fd, protoreflect.ValueOfBytes([]byte{1}))
+		case fd.Kind() == protoreflect.BoolKind:
+			m.Set(fd, protoreflect.ValueOfBool(true))
+		case fd.Kind() == protoreflect.DoubleKind:
+			m.Set(fd, protoreflect.ValueOfFloat64(1))
 		default:
 			m.Set(fd, protoreflect.ValueOfString("x"))
-		}
-	}
-	copied := copyTask(full).ProtoReflect()
-	for i := range fields.Len() {
-		if fd := fields.Get(i); !copied.Has(fd) {
-			t.Errorf("copyTask forgets %s", fd.Name())
 		}
 	}
 }

@@ -56,7 +56,7 @@ func newTaskProto(f *framework, info *v1.TaskInfo) *v1.Task {
 	t := &v1.Task{
 		Name:        info.Name,
 		TaskId:      info.TaskId,
-		FrameworkId: f.id.Proto(),
+		FrameworkId: f.info.Id,
 		AgentId:     info.AgentId,
 		State:       v1.TaskState_TASK_STAGING.Enum(),
 		Resources:   info.Resources,
@@ -103,7 +103,11 @@ func copyTask(t *v1.Task) *v1.Task {
 }
 
 // addTask makes a task active on a. charged says that the allocator has its resources already.
+//
+// p is the master's own.
 func (m *Master) addTask(f *framework, a *agent, p *v1.Task, r alloc.Resources, charged bool) *task {
+	r, p.Resources = f.share(r, p.Resources)
+	p.AgentId = a.info.Id
 	t := &task{id: mesos.TaskID(p.GetTaskId().GetValue()), framework: f, agent: a, proto: p, state: p.GetState(), resources: r}
 	f.tasks.put(t.id, t)
 	a.tasks.put(taskKey{f.id, t.id}, t)
@@ -149,7 +153,7 @@ func (m *Master) transition(t *task, to v1.TaskState, status *v1.TaskStatus) boo
 	t.state = to
 	p := copyTask(t.proto)
 	p.State = lostState(to, t.framework.partitionAware).Enum()
-	p.Statuses = withStatus(p.Statuses, status)
+	p.Statuses = withStatus(p, status)
 	t.show(p)
 	if mesos.Terminal(to) {
 		m.counters.terminal(t.framework, to, status)
@@ -190,18 +194,14 @@ func (e *executor) awaited() bool {
 	return false
 }
 
-// withStatus is the history with one more status: the newest of each run of equal states, without
-// data (SCH-236). The history given is not changed.
-func withStatus(history []*v1.TaskStatus, s *v1.TaskStatus) []*v1.TaskStatus {
-	if s.Data != nil {
-		s = proto.CloneOf(s)
-		s.Data = nil
-	}
-	n := len(history)
-	if n > 0 && history[n-1].GetState() == s.GetState() {
+// withStatus is the history of a task with one more status: the newest of each run of equal states
+// (SCH-236). The history that it has is not changed.
+func withStatus(t *v1.Task, s *v1.TaskStatus) []*v1.TaskStatus {
+	n := len(t.Statuses)
+	if n > 0 && t.Statuses[n-1].GetState() == s.GetState() {
 		n--
 	}
-	return append(history[:n:n], s)
+	return append(t.Statuses[:n:n], kept(t, s))
 }
 
 // forget takes a task out of the lists of active and unreachable ones.

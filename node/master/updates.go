@@ -73,7 +73,7 @@ func (m *Master) record(t *task, status *v1.TaskStatus, latest *v1.TaskState) {
 	moved := m.transition(t, lostState(to, t.framework.partitionAware), status)
 	p := copyTask(t.proto)
 	if !moved && !hasStatus(p.GetStatuses(), status.GetUuid()) {
-		p.Statuses = withStatus(p.Statuses, status)
+		p.Statuses = withStatus(p, status)
 	}
 	p.StatusUpdateState = status.State
 	p.StatusUpdateUuid = status.Uuid
