@@ -306,8 +306,11 @@ func (s *steward) picture(now time.Time) cluster.Picture {
 			m.Voter, m.Learner = m.Leader || known && peer.Voter, known && !peer.Voter
 			m.CaughtUp = m.Leader || known && peer.Active && peer.Lag <= caughtUpLag
 			m.Lost = ok && here.lost == id
-			if m.Voter || m.Learner {
+			switch {
+			case m.Voter:
 				m.Alive = m.Leader || peer.Active
+			case m.Learner: // raft has not heard of one that is only just beginning its log
+				m.Alive = m.Alive || peer.Active
 			}
 		}
 		if m.Alive {
