@@ -75,7 +75,11 @@ func (l *leader) status(ctx context.Context, out *api.ClusterStatus) error {
 	}
 	out.Quorum.Settle()
 	slices.SortFunc(out.Nodes, compareNodes)
-	out.Problems = append(s.problems(now, picture), l.steward.n.ownProblems()...)
+	out.Problems = s.problems(now, picture)
+	for _, p := range absence(view) {
+		out.Problems = append(out.Problems, api.ClusterProblem{Code: p.Code, Severity: p.Severity, Text: p.Text, Do: p.Do})
+	}
+	out.Problems = append(out.Problems, l.steward.n.ownProblems()...)
 	return nil
 }
 

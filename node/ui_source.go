@@ -83,7 +83,7 @@ func (s *uiSource) Snapshot(ctx context.Context) (*ui.State, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ui.ErrUnavailable, err)
 	}
-	out := &ui.State{Index: v.Index, Cluster: s.cluster(l, v), Problems: n.problems()}
+	out := &ui.State{Index: v.Index, Cluster: s.cluster(l, v), Problems: append(absence(v), n.problems()...)}
 	for _, f := range v.State.GetGetFrameworks().GetFrameworks() {
 		out.Frameworks = append(out.Frameworks, frameworkRow(f, false))
 	}
