@@ -12,8 +12,9 @@
 //
 // It reads no clock, starts no goroutine, takes no lock and does not log; chance comes from
 // Config.Rand. The same events at the same instants give the same effects. Only one goroutine may
-// use a Master. What leaves it (effects, views) may be read from any goroutine, because nothing in
-// it changes after it has been handed out.
+// use a Master. What leaves it (effects, pictures) may be read from any goroutine, because nothing in
+// it changes after it has been handed out. A Query costs the loop little: it is answered with a Picture,
+// of which a Viewer makes the View elsewhere.
 //
 // # Who owns what
 //
@@ -31,6 +32,19 @@
 //	gone          agents that may never come back under their id
 //	frameworks    admitted ones with their FrameworkInfo and when they were last seen connected
 //	removed       ids of frameworks that ended: they may never subscribe again
+//	drains        agents that operators have deactivated or drained, and how far that has come
+//
+// When a framework was last seen connected is written when its stream ends, and taken back when it
+// subscribes again: while it is connected nothing has to be refreshed. A new leader gives a framework
+// without it the whole failover time-out from the election on, one with it what is left.
+//
+// # After an election
+//
+// Agents of the registry are awaited for Config.AgentReregisterTimeout, then marked unreachable, no
+// faster than Config.AgentRemovalRate. If more of them are absent than Config.RecoveryAgentRemovalLimit
+// allows, something else is wrong: all are kept, and a Log says so. What agents report is taken over
+// at once, for frameworks that have not subscribed yet too; what is left of removed frameworks is shut
+// down.
 //
 // # Order
 //
