@@ -30,7 +30,7 @@ type peerPort struct {
 	web *handedListener
 
 	mu     sync.Mutex
-	conns  map[net.Conn]string // to the node id behind it, empty before that is known
+	conns  map[net.Conn]string // to the node id behind it, empty if others end the connection or it is not known yet
 	closed bool
 }
 
@@ -97,7 +97,8 @@ func (p *peerPort) take(raw net.Conn, shaken func()) {
 		return
 	}
 	from, ok := p.n.credentials.Peer(state)
-	if !ok || !p.name(conn, from.NodeID) {
+	streams := state.NegotiatedProtocol == trust.ProtocolNode // the roll ends those, with a last word
+	if !ok || !streams && !p.name(conn, from.NodeID) {
 		p.n.log.Warn("connection between nodes refused", slog.String("remote", remote), slog.String("protocol", state.NegotiatedProtocol))
 		p.drop(conn)
 		return
