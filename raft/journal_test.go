@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"google.golang.org/protobuf/proto"
 )
 
 // journal is a state machine that keeps every entry it was given.
@@ -162,4 +164,13 @@ func wantDiskError(t *testing.T, err, want error, path string) {
 	if !strings.Contains(err.Error(), path) || disk.advice() == "" {
 		t.Fatalf("error %q does not name %s or what to do", err, path)
 	}
+}
+
+func mustMarshal(t *testing.T, m proto.Message) []byte {
+	t.Helper()
+	data, err := proto.Marshal(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }

@@ -225,6 +225,9 @@ func create(dir string, id uint64, body func(io.Writer) error) (err error) {
 	if err := l.create(state, nil); err != nil {
 		return err
 	}
+	if err := os.Remove(dir); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return onDisk("remove", dir, err) // it is not empty any more
+	}
 	if err := os.Rename(aside, dir); err != nil {
 		return onDisk("rename", aside, err)
 	}

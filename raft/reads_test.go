@@ -105,7 +105,7 @@ func TestReadFromOldLeader(t *testing.T) {
 	x.settle()
 	x.members[3].Campaign() // in case both drew the same time
 	x.settle()
-	x.tick(2, 2, 3)
+	x.tick(askAgainTicks+1, 2, 3)
 	x.wantLeader(x.status(2).Leader)
 	if got.err != nil {
 		t.Errorf("read: %+v", *got)
