@@ -13,7 +13,6 @@ import (
 
 const (
 	unknownAgent = "Unknown agent"
-	markedGone   = "Agent has been marked gone"
 	// agentVanished answers for an agent that was removed while an operator's call waited for the
 	// registry (OPR-59).
 	agentVanished = "Agent removed while processing the call"
@@ -44,7 +43,7 @@ func (m *Master) drain(ev DrainAgent) {
 
 // refuseDrain says why an agent cannot be drained, with the status of the answer; 0 if it can.
 func (m *Master) refuseDrain(id mesos.AgentID) (int, string) {
-	if b, busy := m.busyAgents[id]; busy && b.gone {
+	if b, busy := m.busyAgents[id]; busy && b.doing == markingGone {
 		return 409, "Agent " + string(id) + " is being marked gone"
 	}
 	if !m.admitted(id) {
@@ -171,7 +170,11 @@ func (m *Master) settleDrains() {
 			continue
 		}
 		if a.drain.GetConfig().GetMarkGone() {
-			m.markGone(a)
+			m.markGone(a.id, func(res registry.Result, err error) {
+				if err != nil || res.Refused != "" {
+					m.settleLater(a)
+				}
+			})
 			continue
 		}
 		a.settling = true
@@ -195,30 +198,6 @@ func (m *Master) settleLater(a *agent) {
 	m.timers.set(m.now.Add(proposeAgain), func() {
 		a.settling = false
 		m.maybeDrained(a)
-	})
-}
-
-// markGone ends an agent for ever when it is drained (SCH-270, OPR-57). Nothing can come to an agent
-// meanwhile: it gets no offers, and its registration would wait.
-func (m *Master) markGone(a *agent) {
-	m.counters.add("master/slave_shutdowns_scheduled")
-	m.beginLeaving(a.id, true)
-	now := m.now.UnixNano()
-	m.propose(&registry.Op{Op: &registry.Op_MarkAgentGone{MarkAgentGone: &registry.MarkAgentGone{
-		AgentId: a.id.Proto(), Time: &now,
-	}}}, func(res registry.Result, err error) {
-		if err != nil {
-			m.counters.add("master/slave_shutdowns_canceled")
-			m.stay(a.id)
-			m.settleLater(a)
-		} else {
-			m.counters.add("master/slave_shutdowns_completed")
-			m.counters.add("master/slave_removals")
-			m.tell(a, shutdownMessage(markedGone))
-			m.dropAgent(a)
-			m.announceFailure(a.id)
-		}
-		m.releaseAgent(a.id)
 	})
 }
 

@@ -100,6 +100,13 @@ type ReactivateAgent struct {
 	Agent   mesos.AgentID
 }
 
+// MarkAgentGone ends an agent for ever, answered by Respond: 200 when the registry has it, 404 for an agent
+// that is unknown, 503 while another change of the agent is under way (OPR-56).
+type MarkAgentGone struct {
+	Request RequestID
+	Agent   mesos.AgentID
+}
+
 // Query is answered by Answer in the same step.
 type Query struct{ Request RequestID }
 
@@ -116,5 +123,6 @@ func (KillTask) event()          {}
 func (DrainAgent) event()        {}
 func (DeactivateAgent) event()   {}
 func (ReactivateAgent) event()   {}
+func (MarkAgentGone) event()     {}
 func (Query) event()             {}
 func (Tick) event()              {}

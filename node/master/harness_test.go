@@ -167,6 +167,11 @@ func (h *harness) reactivate(a mesos.AgentID) Respond {
 	return h.operator(func(r RequestID) Event { return ReactivateAgent{Request: r, Agent: a} })
 }
 
+func (h *harness) markGone(a mesos.AgentID) Respond {
+	h.t.Helper()
+	return h.operator(func(r RequestID) Event { return MarkAgentGone{Request: r, Agent: a} })
+}
+
 func (h *harness) carryOut(e Effect) {
 	h.t.Helper()
 	switch e := e.(type) {

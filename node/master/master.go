@@ -145,6 +145,8 @@ func (m *Master) apply(ev Event) {
 		m.deactivateByOperator(ev)
 	case ReactivateAgent:
 		m.reactivate(ev)
+	case MarkAgentGone:
+		m.markGoneByOperator(ev)
 	case Query:
 		m.emit(Answer{Request: ev.Request, Picture: m.picture()})
 	case Tick:

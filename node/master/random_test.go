@@ -299,11 +299,15 @@ func (s *simulation) operate() {
 	}
 	id := s.agents[s.rand.IntN(len(s.agents))].id
 	s.request++
-	switch s.rand.IntN(4) {
+	switch s.rand.IntN(5) {
 	case 0:
 		s.do(DrainAgent{Request: s.request, Agent: id, Config: &v1.DrainConfig{MarkGone: proto.Bool(s.rand.IntN(4) == 0)}})
 	case 1:
 		s.do(DeactivateAgent{Request: s.request, Agent: id})
+	case 2:
+		if s.rand.IntN(3) == 0 {
+			s.do(MarkAgentGone{Request: s.request, Agent: id})
+		}
 	default:
 		s.do(ReactivateAgent{Request: s.request, Agent: id})
 	}

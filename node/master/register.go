@@ -93,7 +93,7 @@ func (m *Master) registerNew(c *conn, ev FromAgent, total alloc.Resources) {
 	info := proto.CloneOf(reg.GetAgent())
 	info.Id = id.Proto()
 	now := m.now.UnixNano()
-	m.busyAgents[id] = &busyAgent{}
+	m.busyAgents[id] = &busyAgent{doing: admitting}
 	m.propose(&registry.Op{Op: &registry.Op_AdmitAgent{
 		AdmitAgent: &registry.AdmitAgent{Agent: info, Time: &now},
 	}}, func(res registry.Result, err error) {
@@ -131,7 +131,7 @@ func (m *Master) replaceAddress(reg *wire.Register, by mesos.AgentID) {
 func (m *Master) admitAgain(c *conn, ev FromAgent, total alloc.Resources, op *registry.Op, unreachable bool) {
 	info := ev.Message.GetRegister().GetAgent()
 	id := mesos.AgentID(info.GetId().GetValue())
-	m.busyAgents[id] = &busyAgent{}
+	m.busyAgents[id] = &busyAgent{doing: admitting}
 	m.propose(op, func(res registry.Result, err error) {
 		_, open := m.conns[c.id]
 		switch {

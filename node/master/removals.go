@@ -103,7 +103,7 @@ func (m *Master) spare(id mesos.AgentID) {
 // markUnreachableNow writes the mark into the registry before any framework is told (SCH-264).
 func (m *Master) markUnreachableNow(id mesos.AgentID) {
 	m.removals.next = m.now.Add(m.cfg.AgentRemovalRate.spacing())
-	m.beginLeaving(id, false)
+	m.beginLeaving(id, markingUnreachable)
 	now := m.now.UnixNano()
 	m.propose(&registry.Op{Op: &registry.Op_MarkAgentUnreachable{MarkAgentUnreachable: &registry.MarkAgentUnreachable{
 		AgentId: id.Proto(), Time: &now,
@@ -120,10 +120,10 @@ func (m *Master) markUnreachableNow(id mesos.AgentID) {
 	})
 }
 
-// beginLeaving notes that an operation is about to end the agent. gone says that it is for ever.
-func (m *Master) beginLeaving(id mesos.AgentID, gone bool) {
+// beginLeaving notes that an operation is about to end the agent.
+func (m *Master) beginLeaving(id mesos.AgentID, doing agentChange) {
 	m.spare(id)
-	m.busyAgents[id] = &busyAgent{gone: gone}
+	m.busyAgents[id] = &busyAgent{doing: doing}
 	if a, registered := m.agents.get(id); registered {
 		a.leaving = true
 	}
@@ -132,7 +132,9 @@ func (m *Master) beginLeaving(id mesos.AgentID, gone bool) {
 // stay undoes leaving when the registry did not take the operation that was to end the agent.
 func (m *Master) stay(id mesos.AgentID) {
 	if r, ok := m.recovered.get(id); ok {
-		m.startAwaiting(r)
+		if !r.overdue { // else it is kept anyway, until enough others are back
+			m.startAwaiting(r)
+		}
 		return
 	}
 	a, ok := m.agents.get(id)
@@ -144,13 +146,24 @@ func (m *Master) stay(id mesos.AgentID) {
 	if !a.connected() {
 		m.awayAgent(a)
 	}
+	m.maybeDrained(a) // what it lost while it was to leave did not count
 }
 
 // busyAgent is an operation in flight on an agent, and the registrations that wait for its outcome.
 type busyAgent struct {
-	gone bool // it marks the agent gone
-	held []FromAgent
+	doing agentChange
+	held  []FromAgent
 }
+
+// agentChange says what an operation in flight does to an agent: the agent is "being ...".
+type agentChange string
+
+const (
+	admitting          agentChange = "admitted"
+	markingUnreachable agentChange = "marked unreachable"
+	markingGone        agentChange = "marked gone"
+	removing           agentChange = "removed"
+)
 
 // holdAgent keeps a Register for after the operation in flight on the agent, if there is one.
 func (m *Master) holdAgent(id mesos.AgentID, ev FromAgent) bool {
@@ -233,7 +246,7 @@ func (m *Master) removeAgent(a *agent, why, counter string) {
 	if _, busy := m.busyAgents[a.id]; busy {
 		return
 	}
-	m.beginLeaving(a.id, false)
+	m.beginLeaving(a.id, removing)
 	m.propose(removeAgentOp(a.id), func(res registry.Result, err error) {
 		if err != nil {
 			m.stay(a.id)

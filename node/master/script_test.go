@@ -33,6 +33,7 @@ var update = flag.Bool("update", false, "rewrite the expected output in testdata
 //	wait <duration>                           ticks at each deadline
 //	teardown <framework id>
 //	drain <agent id> <json of DrainConfig> | deactivate <agent id> | reactivate <agent id>
+//	gone <agent id>
 //	manual | auto | commit | fail             proposals are committed by hand from "manual" on
 //	elect                                     another master takes over, of the same registry
 //	state                                     the view, without agents' resources
@@ -177,6 +178,8 @@ func (s *script) run(line string) []string {
 		h.deactivate(mesos.AgentID(arg))
 	case "reactivate":
 		h.reactivate(mesos.AgentID(arg))
+	case "gone":
+		h.markGone(mesos.AgentID(arg))
 	case "manual":
 		h.auto = false
 	case "auto":
