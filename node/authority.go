@@ -64,7 +64,7 @@ func (s *steward) admit(ctx context.Context, ask *wire.JoinRequest, remote strin
 	allowed := s.limiter.Allow(now, remote)
 	s.mu.Unlock()
 	if !allowed {
-		return nil, &rejection{reason: "too many failed tries to join from " + remote + ": wait a minute"}
+		return nil, &rejection{reason: "too many failed tries to join from " + remote + ": wait a minute", quiet: true}
 	}
 	refuse := func(reason string) error {
 		s.mu.Lock()

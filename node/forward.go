@@ -167,6 +167,7 @@ func (n *Node) noLeader() *api.NoLeaderError {
 	e := &api.NoLeaderError{}
 	m := n.member.Load()
 	if m == nil {
+		e.Detail, _ = n.lost.Load().(string)
 		return e
 	}
 	now := time.Now()

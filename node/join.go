@@ -27,6 +27,8 @@ const (
 	joinPause    = 500 * time.Millisecond
 	// joinTime is how long one try may take.
 	joinTime = 10 * time.Second
+	// askTime is how long a stranger may take to say what it wants.
+	askTime = 3 * time.Second
 
 	// joiningName lies in the directory of the keys.
 	joiningName = "joining.json"
@@ -139,9 +141,13 @@ func (n *Node) askToJoin(peers []string, token trust.Token, ask *wire.JoinReques
 				return joined, nil
 			case errors.As(err, &refused), errors.Is(err, trust.ErrOtherAuthority):
 				return nil, fmt.Errorf("join %s: %w", peer, err)
+			case errors.As(err, new(tls.RecordHeaderError)):
+				return nil, fmt.Errorf("join %s: it does not speak TLS: name the port between nodes, %d unless --peer-listen says otherwise", peer, PeerPort)
 			}
-			last = fmt.Errorf("join %s: %w", peer, err)
-			n.log.Info("not joined yet", slog.String("peer", peer), slog.Any("reason", err))
+			if again := fmt.Errorf("join %s: %w", peer, err); last == nil || again.Error() != last.Error() {
+				last = again
+				n.log.Info("not joined yet", slog.String("peer", peer), slog.Any("reason", err))
+			}
 		}
 		if time.Now().After(end) {
 			return nil, last
@@ -189,7 +195,7 @@ func (n *Node) askPeer(addr string, token trust.Token, ask *wire.JoinRequest, re
 	case *wire.JoinAnswer_Joined:
 		return o.Joined, nil
 	case *wire.JoinAnswer_Refused:
-		return nil, &rejection{o.Refused.GetReason(), true}
+		return nil, &rejection{reason: o.Refused.GetReason(), final: true}
 	case *wire.JoinAnswer_Redirect:
 		if o.Redirect.GetLeader() == "" || redirects == maxRedirects {
 			return nil, errors.New("the cluster has no leading master at this moment")
@@ -202,11 +208,14 @@ func (n *Node) askPeer(addr string, token trust.Token, ask *wire.JoinRequest, re
 // serveJoin answers one request to join (CLU-22). The caller closes the connection.
 func (n *Node) serveJoin(conn net.Conn, remote string) {
 	err := func() error {
-		if err := conn.SetDeadline(time.Now().Add(joinTime)); err != nil {
+		if err := conn.SetDeadline(time.Now().Add(askTime)); err != nil {
 			return err
 		}
 		ask := &wire.JoinRequest{}
 		if err := mesos.ReadFrame(conn, ask, maxGreetingBytes); err != nil {
+			return err
+		}
+		if err := conn.SetDeadline(time.Now().Add(joinTime)); err != nil {
 			return err
 		}
 		answer, err := n.admit(ask, remote)
@@ -216,7 +225,7 @@ func (n *Node) serveJoin(conn net.Conn, remote string) {
 		return mesos.WriteFrame(conn, answer)
 	}()
 	if err != nil {
-		n.log.Warn("request to join not answered", slog.String("remote", remote), slog.Any("error", err))
+		n.log.Debug("request to join not answered", slog.String("remote", remote), slog.Any("error", err))
 	}
 }
 
@@ -230,7 +239,11 @@ func (n *Node) admit(ask *wire.JoinRequest, remote string) (*wire.JoinAnswer, er
 	var refused *rejection
 	switch {
 	case errors.As(err, &refused):
-		n.log.Warn("node not admitted", slog.String("remote", remote), slog.String("name", printable(ask.GetName())), slog.String("reason", refused.reason))
+		level := slog.LevelWarn
+		if refused.quiet {
+			level = slog.LevelDebug
+		}
+		n.log.Log(n.ctx, level, "node not admitted", slog.String("remote", remote), slog.String("name", printable(ask.GetName())), slog.String("reason", refused.reason))
 		return &wire.JoinAnswer{Outcome: &wire.JoinAnswer_Refused{Refused: &wire.Refused{Reason: &refused.reason, Final: proto.Bool(true)}}}, nil
 	case err != nil:
 		n.log.Warn("node not admitted", slog.String("remote", remote), slog.Any("error", err))

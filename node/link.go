@@ -60,6 +60,7 @@ func (l *link) close(why error) { l.conn.close(why) }
 type rejection struct {
 	reason string
 	final  bool
+	quiet  bool // it was said often enough
 }
 
 func (r *rejection) Error() string { return r.reason }
@@ -90,6 +91,9 @@ func (n *Node) follow() {
 			wait = 0
 		}
 		n.log.Debug("no stream to the leading master", "error", err)
+		if err != nil {
+			n.lost.Store(err.Error())
+		}
 		n.complain(err)
 		var moved *redirection
 		if errors.As(err, &moved) && moved.to.nodeID != "" && search.moved <= maxMoves {
@@ -300,7 +304,7 @@ func (n *Node) greet(conn net.Conn, to whereabouts) (*link, error) {
 		}
 		return nil, r
 	case *wire.ToNode_Refused:
-		return nil, &rejection{m.Refused.GetReason(), m.Refused.GetFinal()}
+		return nil, &rejection{reason: m.Refused.GetReason(), final: m.Refused.GetFinal()}
 	}
 	return nil, fmt.Errorf("greet %s: its first frame is %T", to.nodeID, first.GetMessage())
 }
@@ -429,7 +433,7 @@ func (n *Node) fromLeader(m *wire.ToNode) error {
 	case *wire.ToNode_Renewed:
 		return n.renewed(m.Renewed)
 	case *wire.ToNode_Refused:
-		return &rejection{m.Refused.GetReason(), m.Refused.GetFinal()}
+		return &rejection{reason: m.Refused.GetReason(), final: m.Refused.GetFinal()}
 	}
 	return nil
 }

@@ -49,6 +49,7 @@ type Node struct {
 	moved       sync.Map                     // node id to *wire.Addresses, of nodes that have called here
 	dials       atomic.Uint64                // of raft members
 	linked      atomic.Pointer[link]         // nil without a stream to the leader
+	lost        atomic.Value                 // string: why there was no stream the last time
 	term        atomic.Uint64                // the newest of which a leader was seen
 	wanted      chan uint64                  // holds the raft id that this node is to have
 	renewal     chan struct{}                // holds a value to have the certificate renewed at once
@@ -254,13 +255,7 @@ func (n *Node) close() error {
 		l.close()
 	}
 	var errs []error
-	for _, g := range n.gates {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-		if err := g.Shutdown(ctx); err != nil {
-			errs = append(errs, g.Close()) // someone reads slowly: do not wait for that
-		}
-		cancel()
-	}
+	errs = append(errs, n.shutGates())
 	n.listeners.close()
 	if n.peers != nil {
 		n.peers.close()
@@ -284,6 +279,23 @@ func (n *Node) close() error {
 	if n.config.Ephemeral {
 		errs = append(errs, os.RemoveAll(n.config.DataDir))
 	}
+	return errors.Join(errs...)
+}
+
+// shutGates ends the HTTP servers, all at once: some clients hold their streams to the last.
+func (n *Node) shutGates() error {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	errs := make([]error, len(n.gates))
+	var wg sync.WaitGroup
+	for i, g := range n.gates {
+		wg.Go(func() {
+			if err := g.Shutdown(ctx); err != nil {
+				errs[i] = g.Close() // someone reads slowly: do not wait for that
+			}
+		})
+	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 

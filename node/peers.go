@@ -16,9 +16,11 @@ import (
 
 const (
 	handshakeTime = 10 * time.Second
-	// maxHandshakes bounds the connections of which nothing is known yet.
-	maxHandshakes = 1024
-	dialTime      = 3 * time.Second
+	// maxStrangers bounds the connections of which it is not known yet which node is behind them, and
+	// maxStrangersAt those of one address: whoever lets them hang must not keep the others out.
+	maxStrangers   = 1024
+	maxStrangersAt = 128
+	dialTime       = 3 * time.Second
 )
 
 // peerPort is the port for traffic between nodes (CLU-11, CLU-20). What a connection is for is told by
@@ -30,6 +32,7 @@ type peerPort struct {
 	web *handedListener
 
 	mu     sync.Mutex
+	places strangers
 	conns  map[net.Conn]string // to the node id behind it, empty if others end the connection or it is not known yet
 	closed bool
 }
@@ -40,7 +43,6 @@ func newPeerPort(n *Node, l net.Listener) *peerPort {
 
 // serve accepts connections until close.
 func (p *peerPort) serve() {
-	places := make(chan struct{}, maxHandshakes)
 	for {
 		conn, err := p.l.Accept()
 		if err != nil {
@@ -55,22 +57,49 @@ func (p *peerPort) serve() {
 			}
 			continue
 		}
-		select {
-		case places <- struct{}{}:
-		default: // too many at once: whoever means it will come again
+		leave, ok := p.places.enter(remoteIP(conn))
+		if !ok { // too many at once: whoever means it will come again
 			_ = conn.Close()
 			continue
 		}
 		p.n.wg.Go(func() {
-			release := sync.OnceFunc(func() { <-places })
-			defer release()
-			p.take(conn, release)
+			defer leave()
+			p.take(conn, leave)
 		})
 	}
 }
 
-// take finds out what a connection is for and hands it on. shaken is called when its handshake is over.
-func (p *peerPort) take(raw net.Conn, shaken func()) {
+// strangers counts connections of which it is not known yet who is behind them, by address.
+type strangers struct {
+	mu  sync.Mutex
+	all int
+	at  map[string]int
+}
+
+// enter takes a place, which leave gives back; further calls of it do nothing.
+func (s *strangers) enter(addr string) (leave func(), ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all >= maxStrangers || s.at[addr] >= maxStrangersAt {
+		return nil, false
+	}
+	if s.at == nil {
+		s.at = make(map[string]int)
+	}
+	s.all++
+	s.at[addr]++
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.all--
+		if s.at[addr]--; s.at[addr] == 0 {
+			delete(s.at, addr)
+		}
+	}), true
+}
+
+// take finds out what a connection is for and hands it on. known is called when it is known who calls.
+func (p *peerPort) take(raw net.Conn, known func()) {
 	conn := tls.Server(raw, p.n.credentials.Listen(trust.ProtocolNode, trust.ProtocolRaft, trust.ProtocolHTTP, trust.ProtocolJoin))
 	if !p.enter(conn) {
 		_ = conn.Close()
@@ -79,7 +108,6 @@ func (p *peerPort) take(raw net.Conn, shaken func()) {
 	ctx, cancel := context.WithTimeout(p.n.ctx, handshakeTime)
 	err := conn.HandshakeContext(ctx)
 	cancel()
-	shaken()
 	remote := remoteIP(conn)
 	if err != nil {
 		level := slog.LevelDebug // a port that is open is knocked at
@@ -103,6 +131,7 @@ func (p *peerPort) take(raw net.Conn, shaken func()) {
 		p.drop(conn)
 		return
 	}
+	known()
 	switch state.NegotiatedProtocol {
 	case trust.ProtocolNode:
 		p.n.serveNode(p.tracked(conn), from, remote)

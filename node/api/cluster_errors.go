@@ -14,6 +14,8 @@ type NoLeaderError struct {
 	// Missing names the masters that are not reached, each as NAME (HOST:PORT); none if an election is
 	// simply under way.
 	Missing []string
+	// Detail says why this node, which is no master, knows none.
+	Detail string
 	// Cause is why a leader that is known does not answer; nil if none is known.
 	Cause error
 	// RetryAfter is rounded up to seconds; at least one is said.
@@ -26,7 +28,10 @@ func (e *NoLeaderError) Error() string {
 	if e.Cause != nil {
 		return "the leading master does not answer: " + e.Cause.Error()
 	}
-	if len(e.Missing) == 0 {
+	switch {
+	case len(e.Missing) == 0 && e.Detail != "":
+		return "this node has no contact with a leading master: " + strings.ReplaceAll(e.Detail, "\n", "; ")
+	case len(e.Missing) == 0:
 		return "there is no leading master just now: try again in a moment"
 	}
 	return "there is no leading master, because a quorum of masters is missing; not reached: " + strings.Join(e.Missing, ", ")

@@ -1,7 +1,7 @@
 package master
 
 import (
-	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"time"
@@ -167,12 +167,20 @@ func (f *frameworkPicture) view() *v1master.Response_GetFrameworks_Framework {
 	return f.shown
 }
 
+// hostPort joins an address, or what an agent has given for one, and a port.
+func hostPort(ip string, port int32) string {
+	if addr, err := netip.ParseAddr(ip); err == nil {
+		return netip.AddrPortFrom(addr, uint16(port)).String()
+	}
+	return ip + ":" + strconv.Itoa(int(port))
+}
+
 func (a *agentPicture) view() *v1master.Response_GetAgents_Agent {
 	if a.shown != nil {
 		return a.shown
 	}
 	deactivated := a.drain != nil
-	pid := "slave(1)@" + net.JoinHostPort(a.ip, strconv.Itoa(int(a.info.GetPort())))
+	pid := "slave(1)@" + hostPort(a.ip, a.info.GetPort())
 	a.shown = &v1master.Response_GetAgents_Agent{
 		AgentInfo:               a.info,
 		Active:                  &a.active,
