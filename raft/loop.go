@@ -61,6 +61,22 @@ func (p *Peer) loop() error {
 			p.working--
 			end()
 		}
+		p.gather()
+	}
+}
+
+// gather takes messages and proposals that have come already, so that one turn serves all: the answers
+// of followers to one batch, and the next batch.
+func (p *Peer) gather() {
+	select {
+	case first := <-p.messages:
+		p.step(first)
+	default:
+	}
+	select {
+	case first := <-p.proposals:
+		p.member.Submit(p.batch(first)...)
+	default:
 	}
 }
 

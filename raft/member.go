@@ -25,7 +25,7 @@ type MemberConfig struct {
 	Storage Storage
 	// Machine is new: the member restores it.
 	Machine StateMachine
-	// Send takes the messages of one turn, after what they promise is durable. It must neither change
+	// Send takes messages of one turn, after what they promise is durable. It must neither change
 	// them nor call the member. Default: they are lost.
 	Send func([]*raftpb.Message)
 	// Aside runs work where it does not hold up the member, and later calls done with what it returned,
@@ -310,7 +310,8 @@ func (m *Member) turns(now time.Time) error {
 	return nil
 }
 
-// turn carries out one Ready: write, send, apply, advance.
+// turn carries out one Ready: write, send, apply, advance. What a leader tells its followers goes out
+// before it writes, so that all of them write at the same time: see [Member.split].
 func (m *Member) turn(now time.Time) error {
 	rd := m.core.node.Ready()
 	m.core.observe() // who sees a message sent must not see this member lead after it gave way
@@ -319,11 +320,15 @@ func (m *Member) turn(now time.Time) error {
 			return err
 		}
 	}
+	free, bound := m.split(rd)
+	if len(free) > 0 {
+		m.cfg.Send(free)
+	}
 	if err := m.cfg.Storage.Save(rd.HardState, rd.Entries, rd.MustSync); err != nil {
 		return err
 	}
-	if len(rd.Messages) > 0 {
-		m.cfg.Send(rd.Messages)
+	if len(bound) > 0 {
+		m.cfg.Send(bound)
 	}
 	for _, e := range rd.CommittedEntries {
 		if err := m.core.apply(e, m.cfg.Machine, &m.marks); err != nil {
@@ -338,6 +343,26 @@ func (m *Member) turn(now time.Time) error {
 		}
 	}
 	return nil
+}
+
+// split tells the messages that promise nothing about this member's disk from those that must wait until
+// it has written. Free are a leader's appends and heartbeats (raft thesis, 10.2.1): its term and vote are
+// on disk since before it was elected, and it counts itself among those who have an entry only when the
+// turn ends, after the write. If the write fails, the followers hold entries that were never
+// acknowledged, as after any crash of a leader.
+func (m *Member) split(rd etcdraft.Ready) (free, bound []*raftpb.Message) {
+	if m.core.role != etcdraft.StateLeader || len(rd.Entries) == 0 {
+		return nil, rd.Messages
+	}
+	for _, message := range rd.Messages {
+		switch message.GetType() {
+		case raftpb.MsgApp, raftpb.MsgHeartbeat:
+			free = append(free, message)
+		default:
+			bound = append(bound, message)
+		}
+	}
+	return free, bound
 }
 
 // install takes over a snapshot of the leader in place of the log.
