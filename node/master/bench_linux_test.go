@@ -388,3 +388,29 @@ func BenchmarkFleetLost(b *testing.B) {
 		b.StartTimer()
 	}
 }
+
+// BenchmarkFleetCutOff is the loss of all agents with all tasks at once, from the first broken connection to
+// the last mark.
+func BenchmarkFleetCutOff(b *testing.B) {
+	s := fleetRegistry(b, fleetAgents)
+	for range b.N {
+		b.StopTimer()
+		f := newFleet(b, s)
+		f.subscribeAll()
+		f.registerAll(fleetFrames(b, fleetAgents, fleetTasks))
+		f.rest()
+		b.StartTimer()
+		for i := range fleetAgents {
+			f.step(AgentDisconnected{Conn: ConnID(i + 1)})
+		}
+		disconnected := f.busy
+		f.tick(testConfig().AgentReregisterTimeout + time.Second)
+		b.StopTimer()
+		if n := f.m.registry.Counts().Unreachable; n != fleetAgents {
+			b.Fatalf("%d unreachable", n)
+		}
+		b.ReportMetric(float64(disconnected.Microseconds())/1000, "cpu-ms/disconnections")
+		f.report(b, 1)
+		b.StartTimer()
+	}
+}
