@@ -45,6 +45,7 @@ var rules = map[string]rule{
 	"scripts/examples/primes": {reason: "an example uses nothing but the public API"},
 	"scripts/agents":          {may: []string{"alloc", "node/mesos", "node/mesos/...", "node/trust"}, reason: "it speaks with the cluster over the network only"},
 	"scripts/measure":         {reason: "it measures from outside"},
+	"scripts/measure/raft":    {may: []string{"raft"}, reason: "it measures consensus alone, beside etcd's"},
 }
 
 // pureFiles are parts of impure packages that are cores all the same.
