@@ -30,7 +30,7 @@ func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(50)
 	}
-	err := start(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	err := begin(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
 	var usage usageError
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
@@ -43,7 +43,7 @@ func main() {
 	os.Exit(1)
 }
 
-func start(args []string, in io.Reader, out, progress io.Writer) error {
+func begin(args []string, in io.Reader, out, progress io.Writer) error {
 	s, err := parse(args, out)
 	if err != nil {
 		return err

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"sync"
 	"time"
 
 	"clusterd/node/mesos"
 	v1 "clusterd/node/mesos/v1"
-
-	"math/rand/v2"
 )
 
 // errNotReached is the end of a run that did not come where -hold wants it.
@@ -20,26 +19,44 @@ var errNotReached = errors.New("not all agents were registered with all tasks ru
 // campaign is one run: the agents, the frameworks, and what came of them.
 type campaign struct {
 	*settings
+	parts    int // processes
 	herd     herd
 	sessions []*session
 	progress io.Writer
 	watch    watch
+	stop     context.CancelFunc // of the frameworks
+	wg       sync.WaitGroup
 
 	mu     sync.Mutex
 	faults faults
 }
 
 // run simulates until the settings or ctx end it.
-func run(ctx context.Context, s *settings, args []string, out, progress io.Writer) (err error) {
-	parts, err := processCount(s)
+func run(ctx context.Context, s *settings, args []string, out, progress io.Writer) error {
+	c, err := start(ctx, s, args, progress)
 	if err != nil {
 		return err
+	}
+	err = c.follow(ctx)
+	final, ended := c.finish()
+	return errors.Join(err, ended, final.write(out, s.output))
+}
+
+// start starts the agents and the frameworks. args are the command line, for other processes.
+func start(ctx context.Context, s *settings, args []string, progress io.Writer) (*campaign, error) {
+	parts, err := processCount(s)
+	if err != nil {
+		return nil, err
 	}
 	known, err := s.discover(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c := &campaign{settings: s, progress: progress, faults: make(faults)}
+	task, err := s.task()
+	if err != nil {
+		return nil, err
+	}
+	c := &campaign{settings: s, parts: parts, progress: progress, faults: make(faults)}
 	c.watch = watch{began: time.Now(), agents: int64(s.agents), want: int64(s.agents) * int64(s.tasksPerAgent)}
 	if parts == 1 {
 		c.herd, err = recruit(s, known, 0, 1)
@@ -47,21 +64,29 @@ func run(ctx context.Context, s *settings, args []string, out, progress io.Write
 		c.herd, err = startChildren(args, known, parts, progress)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	working, stop := context.WithCancel(context.Background())
-	var frameworks sync.WaitGroup
-	if err := c.begin(working, &frameworks, known); err != nil {
-		stop()
-		return errors.Join(err, c.end())
+	ctx, c.stop = context.WithCancel(context.Background())
+	for i, cfg := range s.schedulers(task, runID()) {
+		one := newSession(newScheduler(cfg), rotated(known.Masters, i), s.media, c.fault)
+		c.sessions = append(c.sessions, one)
+		c.wg.Go(func() { one.run(ctx) })
 	}
-	err = c.follow(ctx)
-	err = errors.Join(err, c.teardown())
-	stop()
-	frameworks.Wait()
-	final := c.summary(parts)
-	err = errors.Join(err, c.end())
-	return errors.Join(err, final.write(out, s.output))
+	return c, nil
+}
+
+// finish ends the frameworks and their tasks, then the agents. The summary is of the moment between.
+func (c *campaign) finish() (summary, error) {
+	err := c.teardown()
+	c.stop()
+	c.wg.Wait()
+	final := c.summary()
+	return final, errors.Join(err, c.end())
+}
+
+// runID is in the names of all tasks of a run.
+func runID() string {
+	return mesos.NewUUID(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))).String()[:8]
 }
 
 // discover finds out about the cluster.
@@ -80,32 +105,18 @@ func (s *settings) discover(ctx context.Context) (*cluster, error) {
 	return known, err
 }
 
-// begin starts the frameworks.
-func (c *campaign) begin(ctx context.Context, wg *sync.WaitGroup, known *cluster) error {
-	if c.tasksPerAgent == 0 {
+// schedulers are what the frameworks are made from. run is in the ids of their tasks.
+func (s *settings) schedulers(task []*v1.Resource, run string) []schedulerConfig {
+	if s.tasksPerAgent == 0 {
 		return nil
 	}
-	task, err := c.task()
-	if err != nil {
-		return err
-	}
-	for i, cfg := range c.schedulers(task, mesos.NewUUID(rand.New(rand.NewPCG(rand.Uint64(), rand.Uint64()))).String()[:8]) {
-		s := newSession(newScheduler(cfg), rotated(known.Masters, i), c.media, c.fault)
-		c.sessions = append(c.sessions, s)
-		wg.Go(func() { s.run(ctx) })
-	}
-	return nil
-}
-
-// schedulers are what the frameworks are made from. run is in the ids of their tasks.
-func (c *campaign) schedulers(task []*v1.Resource, run string) []schedulerConfig {
-	roles := c.roleList()
+	roles := s.roleList()
 	var all []schedulerConfig
-	for i := range c.frameworks {
-		share := c.tasksPerAgent*(i+1)/c.frameworks - c.tasksPerAgent*i/c.frameworks
+	for i := range s.frameworks {
+		share := s.tasksPerAgent*(i+1)/s.frameworks - s.tasksPerAgent*i/s.frameworks
 		all = append(all, schedulerConfig{
-			Name: fmt.Sprintf("fleet-%d", i), Role: roles[i%len(roles)], User: c.user, PerAgent: share, Task: task,
-			Prefix: fmt.Sprintf("%s-%d-", run, i), StartDelay: c.script.StartDelay.most(),
+			Name: fmt.Sprintf("fleet-%d", i), Role: roles[i%len(roles)], User: s.user, PerAgent: share, Task: task,
+			Prefix: fmt.Sprintf("%s-%d-", run, i), StartDelay: s.script.StartDelay.most(),
 		})
 	}
 	return all

@@ -82,7 +82,7 @@ type figures struct {
 	Reconciled    int64  `json:"reconciled_tasks"`
 	Calls         int64  `json:"calls"`
 	Subscriptions int64  `json:"subscriptions"`
-	Latency       spread `json:"latency"` // from ACCEPT to TASK_RUNNING as the framework sees it
+	Latency       spread `json:"-"` // from ACCEPT to TASK_RUNNING as the framework sees it
 }
 
 func (f figures) plus(o figures) figures {

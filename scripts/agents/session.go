@@ -39,6 +39,7 @@ type session struct {
 	mu         sync.Mutex
 	core       *scheduler
 	subscribed bool
+	ending     bool   // torn down, or about to be
 	master     string // that answered last
 	stream     string // id of the open stream
 }
@@ -59,7 +60,7 @@ func (s *session) run(ctx context.Context) {
 		at := s.masters[next%len(s.masters)]
 		began := time.Now()
 		err := s.follow(ctx, at)
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || s.over() {
 			return
 		}
 		s.fault("framework", err)
@@ -69,6 +70,13 @@ func (s *session) run(ctx context.Context) {
 		wait = min(wait*3/2+firstRetry, lastRetry)
 		pause(ctx, wait/2+rand.N(wait/2))
 	}
+}
+
+// over says that the framework has ended, or is about to.
+func (s *session) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ending
 }
 
 // follow subscribes at a master, or where it says that the leader is.
@@ -204,6 +212,7 @@ func (s *session) teardown(ctx context.Context) error {
 	s.mu.Lock()
 	master, stream, call := s.master, s.stream, s.core.call(v1scheduler.Call_TEARDOWN)
 	name := s.core.Name
+	s.ending = true
 	s.mu.Unlock()
 	if stream == "" {
 		return fmt.Errorf("framework %s is not subscribed: it cannot be torn down", name)

@@ -97,10 +97,10 @@ type reign struct {
 }
 
 // summary is where the run stands now.
-func (c *campaign) summary(parts int) summary {
+func (c *campaign) summary() summary {
 	now, p, f, w := time.Now(), c.herd.picture(), c.figures(), &c.watch
 	s := summary{
-		Agents: w.agents, TasksPerAgent: c.tasksPerAgent, Frameworks: len(c.sessions), Processes: parts, Seconds: now.Sub(w.began).Seconds(),
+		Agents: w.agents, TasksPerAgent: c.tasksPerAgent, Frameworks: len(c.sessions), Processes: c.parts, Seconds: now.Sub(w.began).Seconds(),
 		AllJoined: w.since(w.joined), AllRegistered: w.since(w.registered), LaunchesPeak: w.peakLaunches, UpdatesPeak: w.peakUpdates,
 		Counts: p.Counts, Figures: f, Faults: c.allFaults(), Memory: p.Memory, PerAgent: p.Memory / w.agents,
 		LaunchMedian: f.Latency.percentile(50).Seconds(), Launch99: f.Latency.percentile(99).Seconds(),
