@@ -325,8 +325,3 @@ func (s *scheduler) askForUnheard() {
 		s.emit(c)
 	}
 }
-
-// full says whether as many agents as there are have all their tasks running.
-func (s *scheduler) full(agents int) bool {
-	return s.figures.Running >= int64(agents)*int64(s.PerAgent)
-}
