@@ -26,7 +26,7 @@ var _ api.Cluster = clusterOffice{}
 
 // steward is that of the leading master of this node.
 func (o clusterOffice) steward() (*steward, error) {
-	if l := o.n.leading.Load(); l != nil {
+	if l := o.n.acting(); l != nil {
 		return l.steward, nil
 	}
 	return nil, o.n.noLeader()

@@ -22,7 +22,7 @@ import (
 func (o clusterOffice) Status(ctx context.Context) (*api.ClusterStatus, error) {
 	n := o.n
 	out := &api.ClusterStatus{ClusterID: n.identity().ClusterID, Name: n.config.Cluster, Version: Version, Time: time.Now(), Term: n.term.Load()}
-	if l := n.leading.Load(); l != nil {
+	if l := n.acting(); l != nil {
 		return out, l.status(ctx, out)
 	}
 	out.Stale = true
@@ -47,7 +47,7 @@ func (l *leader) status(ctx context.Context, out *api.ClusterStatus) error {
 	}
 	now, s := time.Now(), l.steward
 	state, raftStatus := s.registry(), s.m.peer.Status()
-	out.Term, out.Index, out.StateHash, out.Masters = l.term, state.Index(), state.ContentHash(), s.masters(state)
+	out.Term, out.Index, out.StateHash, out.Masters = l.term, state.Index(), l.contentHash(state), s.masters(state)
 	agents := agentStates(view, state)
 	peers := make(map[uint64]raft.PeerStatus)
 	for _, p := range raftStatus.Peers {

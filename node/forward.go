@@ -91,7 +91,7 @@ func (n *Node) atLeader(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, between := caller(r)
 		to, ok := n.knownLeader()
-		if n.leading.Load() != nil || between || !ok || to.nodeID == n.identity().NodeID {
+		if n.acting() != nil || between || !ok || to.nodeID == n.identity().NodeID {
 			h.ServeHTTP(w, r)
 			return
 		}
@@ -118,7 +118,7 @@ func (n *Node) atLeader(h http.Handler) http.Handler {
 type forward struct{ n *Node }
 
 // Leads implements api.Forward.
-func (f forward) Leads() bool { return f.n.leading.Load() != nil }
+func (f forward) Leads() bool { return f.n.acting() != nil }
 
 // RoundTrip implements api.Forward.
 func (f forward) RoundTrip(r *http.Request) (*http.Response, error) {

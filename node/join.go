@@ -231,7 +231,7 @@ func (n *Node) serveJoin(conn net.Conn, remote string) {
 
 // admit lets a node in if it leads, or says who does.
 func (n *Node) admit(ask *wire.JoinRequest, remote string) (*wire.JoinAnswer, error) {
-	l := n.leading.Load()
+	l := n.acting()
 	if l == nil {
 		return &wire.JoinAnswer{Outcome: &wire.JoinAnswer_Redirect{Redirect: n.redirect().GetRedirect()}}, nil
 	}

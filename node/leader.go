@@ -35,6 +35,12 @@ type leader struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
+	hashes struct {
+		sync.Mutex
+		index uint64
+		hash  string
+	}
+
 	mu     sync.Mutex
 	conns  map[master.ConnID]*attendance
 	closed bool
@@ -247,4 +253,14 @@ func (l *leader) view(ctx context.Context) (*master.View, error) {
 	l.viewing.Lock()
 	defer l.viewing.Unlock()
 	return l.viewer.View(re.view), nil
+}
+
+// contentHash is the hash of the registry's content, which is summed once for each index.
+func (l *leader) contentHash(state *registry.State) string {
+	l.hashes.Lock()
+	defer l.hashes.Unlock()
+	if l.hashes.hash == "" || l.hashes.index != state.Index() {
+		l.hashes.index, l.hashes.hash = state.Index(), state.ContentHash()
+	}
+	return l.hashes.hash
 }

@@ -54,7 +54,7 @@ func (w *leaderWatch) look(n *Node) {
 
 // leaderIsKnown says whether this node leads, or could send others to the node that does.
 func (n *Node) leaderIsKnown() bool {
-	if n.leading.Load() != nil {
+	if n.acting() != nil {
 		return true
 	}
 	to, ok := n.knownLeader()

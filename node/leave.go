@@ -137,7 +137,7 @@ func (n *Node) drainSelf(ctx context.Context, r api.LeaveRequest) error {
 
 // askStatus is the leader's picture of the cluster.
 func (n *Node) askStatus(ctx context.Context) (*api.ClusterStatus, error) {
-	if n.leading.Load() != nil {
+	if n.acting() != nil {
 		return clusterOffice{n}.Status(ctx)
 	}
 	status := &api.ClusterStatus{}
@@ -147,7 +147,7 @@ func (n *Node) askStatus(ctx context.Context) (*api.ClusterStatus, error) {
 // changeSelf has the leader carry out a verb for this node.
 func (n *Node) changeSelf(ctx context.Context, verb string, body []byte) error {
 	id := n.identity().NodeID
-	if n.leading.Load() != nil {
+	if n.acting() != nil {
 		var r api.DrainRequest
 		if body != nil {
 			if err := json.Unmarshal(body, &r); err != nil {

@@ -12,7 +12,7 @@ type masterState struct{ n *Node }
 
 // View implements api.MasterState.
 func (m masterState) View(ctx context.Context) (*api.MasterView, error) {
-	l := m.n.leading.Load()
+	l := m.n.acting()
 	if l == nil {
 		return nil, errNoOffice
 	}

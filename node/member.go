@@ -278,7 +278,7 @@ func (n *Node) knownLeader() (whereabouts, bool) {
 
 // Leader implements api.Leader.
 func (n *Node) Leader() (hostport string, self, recovered bool) {
-	if n.leading.Load() != nil {
+	if n.acting() != nil {
 		return n.host.master(), true, true
 	}
 	to, ok := n.knownLeader()

@@ -11,7 +11,7 @@ import (
 // that does not lead has few of them, and master/elected is 0 (CLU-50).
 func (n *Node) masterMetrics(ctx context.Context) map[string]float64 {
 	out := map[string]float64{"master/elected": 0}
-	if l := n.leading.Load(); l != nil {
+	if l := n.acting(); l != nil {
 		if v, err := l.view(ctx); err == nil {
 			maps.Copy(out, v.Metrics)
 			out["master/elected"] = 1

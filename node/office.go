@@ -18,23 +18,67 @@ import (
 	"clusterd/raft/registry"
 )
 
-// lead starts a leading master whenever raft elects this node, and drops it when it loses. It ends
-// with the raft member.
+// leaseGrace is how long a leading master waits for a lease that it has lost: about the time in which
+// another could be elected. Until then it takes no step (see leased), but keeps all that it knows, so that
+// a moment without CPU does not send every agent and framework away.
+const leaseGrace = time.Second
+
+// lead starts a leading master whenever raft elects this node, and drops it whole when another term begins
+// or the lease stays away. It ends with the raft member.
 func (n *Node) lead(m *member) {
-	for l := range m.peer.Leadership() {
-		if old := n.leading.Swap(nil); old != nil {
-			n.log.Info("no longer the leading master", "term", l.Term)
-			old.close()
-		}
-		if l.Leader {
-			if err := n.takeOffice(m, l.Term); err != nil && n.ctx.Err() == nil {
-				n.log.Error("election not completed", "term", l.Term, "error", err)
+	look := time.NewTicker(leaseGrace / 20)
+	defer look.Stop()
+	var lost time.Time // when the lease was, zero if it is there
+	for {
+		select {
+		case <-look.C:
+			switch l := n.leading.Load(); {
+			case l == nil || lost.IsZero():
+			case m.peer.Status().Term != l.term:
+				n.leaveOffice("another term has begun")
+			case time.Since(lost) > leaseGrace:
+				n.leaveOffice("its lease stays away")
+			}
+		case l, ok := <-m.peer.Leadership():
+			if !ok {
+				n.leaveOffice("its raft member has ended")
+				if err := m.peer.Err(); err != nil {
+					n.fail(err)
+				}
+				return
+			}
+			switch here := n.leading.Load(); {
+			case here != nil && here.term == l.Term && !l.Leader:
+				lost = time.Now()
+			case here != nil && here.term == l.Term:
+				lost = time.Time{}
+				n.log.Info("leading master has its lease again", "term", l.Term)
+			case l.Leader:
+				lost = time.Time{}
+				n.leaveOffice("it is elected anew")
+				if err := n.takeOffice(m, l.Term); err != nil && n.ctx.Err() == nil {
+					n.log.Error("election not completed", "term", l.Term, "error", err)
+				}
+			default:
+				n.leaveOffice("another term has begun")
 			}
 		}
 	}
-	if err := m.peer.Err(); err != nil {
-		n.fail(err)
+}
+
+func (n *Node) leaveOffice(why string) {
+	if old := n.leading.Swap(nil); old != nil {
+		n.log.Info("no longer the leading master", "term", old.term, "reason", why)
+		old.close()
 	}
+}
+
+// acting is the leading master of this node while it has its lease; nil otherwise (CLU-33).
+func (n *Node) acting() *leader {
+	if l := n.leading.Load(); l != nil && l.steward.m.peer.Leading() {
+		return l
+	}
+	return nil
 }
 
 func (n *Node) takeOffice(m *member, term uint64) error {
@@ -138,7 +182,7 @@ type office struct{ n *Node }
 var errNoOffice = fmt.Errorf("%w: this node does not lead", api.ErrNotReady)
 
 func (o office) leader() (*leader, error) {
-	if l := o.n.leading.Load(); l != nil {
+	if l := o.n.acting(); l != nil {
 		return l, nil
 	}
 	return nil, errNoOffice

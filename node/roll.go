@@ -169,7 +169,7 @@ func (n *Node) serveNode(conn net.Conn, from trust.Identity, remote string) {
 		cancel()
 	}
 	if err == nil {
-		if l := n.leading.Load(); answer == nil && l != nil {
+		if l := n.acting(); answer == nil && l != nil {
 			err = l.serveNode(conn, hello, remote)
 		} else {
 			if answer == nil {
