@@ -4,8 +4,11 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 
@@ -170,4 +173,51 @@ func (a *awaited) told(id uint64) <-chan struct{} {
 
 func (a *awaited) ended(n int) <-chan struct{} {
 	return a.until(func() bool { return len(a.outcomes()) >= n })
+}
+
+// Peers over TCP elect, replicate, and bring one that was away up to date by a snapshot, at a new
+// address. CLU-30, CLU-36
+func TestPeersOverTCP(t *testing.T) {
+	journals := map[uint64]*journal{}
+	cfgs := map[uint64]Config{}
+	peers, w := tcpGroup(t, func(id uint64) StateMachine { journals[id] = &journal{}; return journals[id] }, func(cfg *Config) {
+		cfg.SnapshotEntries, cfg.KeepEntries, cfg.NoSync = 50, 5, true
+		cfgs[cfg.ID] = *cfg
+	})
+	leader, away := peers[0], peers[1].cfg.ID
+	w.close(away)
+	mustClose(t, peers[1])
+	var want []string
+	for i := range 300 {
+		data := fmt.Sprintf("%d %s", i, strings.Repeat("x", i))
+		mustPropose(t, leader, data)
+		want = append(want, data)
+	}
+	n := w.network(away)
+	w.mu.Lock()
+	w.nets[away] = n
+	w.mu.Unlock()
+	cfg, j := cfgs[away], &journal{}
+	cfg.Transport = n
+	back, err := Open(cfg, j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer mustClose(t, back)
+	n.Attach(back)
+	for {
+		_, err := back.ReadIndex(t.Context())
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, ErrNotLeader) {
+			t.Fatal(err)
+		}
+	}
+	if got := j.all(); !slices.Equal(got, want) {
+		t.Errorf("%d entries, want %d", len(got), len(want))
+	}
+	if s := back.Status(); s.SnapshotsReceived != 1 {
+		t.Errorf("%d snapshots received", s.SnapshotsReceived)
+	}
 }
