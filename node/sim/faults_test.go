@@ -225,7 +225,9 @@ func (w *world) troubleScheduler() {
 			}
 		})
 	case 3, 4: // another instance takes over while this one still runs
-		f.begin()
+		if f.id != "" {
+			f.begin()
+		}
 	case 5, 6:
 		f.machine.stand(w.outage())
 	case 7:

@@ -35,6 +35,9 @@ func newFramework(w *world, m *machine, n int) *framework {
 		w: w, name: fmt.Sprintf("f%d", n), machine: m, durable: w.chance(800), aware: w.chance(800),
 		failover: w.between(20*time.Second, 200*time.Second), roles: []string{"*"}, launches: 5 + w.rng.IntN(w.plan.tasks),
 	}
+	if w.chance(300) {
+		f.failover = w.between(0, 10*time.Second)
+	}
 	if w.chance(400) {
 		f.roles = []string{"r1", "r2"}
 	}
@@ -63,6 +66,9 @@ func (f *framework) info() *v1.FrameworkInfo {
 func (f *framework) begin() {
 	if f.scheduler != nil {
 		f.scheduler.retired = true
+	}
+	if f.w.chance(100) && f.failover > 10*time.Second { // its FrameworkInfo may change with each instance
+		f.failover += f.w.between(0, 20*time.Second)
 	}
 	s := &scheduler{f: f, p: &process{machine: f.machine}, w: f.w}
 	s.p.scheduler = s
@@ -204,6 +210,10 @@ func (s *scheduler) hear(ev *v1scheduler.Event) {
 }
 
 func (s *scheduler) subscribedAs(id string) {
+	if s.retired {
+		s.disconnected("another instance took its place")
+		return
+	}
 	if !s.subscribed && s.f.id != "" && s.f.id != id {
 		s.w.failf("framework %s subscribed as %s and is called %s", s.f.name, s.f.id, id)
 	}
@@ -221,7 +231,9 @@ func (s *scheduler) failed(message string) {
 	case message == "Framework failed over":
 		s.retired = s.f.scheduler != s
 	case strings.Contains(message, "removed"):
-		s.f.removed()
+		if !s.retired {
+			s.f.removed()
+		}
 	default:
 		s.w.failf("framework %s: error %q", s.f.name, message)
 	}
@@ -329,7 +341,11 @@ func (s *scheduler) killSome() {
 			return nil
 		}
 		t := pick(s.w, open)
-		t.killing = true
+		if x := t.executor; x != nil && s.w.chance(100) {
+			return &v1scheduler.Call{Type: v1scheduler.Call_SHUTDOWN.Enum(), Shutdown: &v1scheduler.Call_Shutdown{
+				ExecutorId: x.c.spec.ExecutorID.Proto(), AgentId: mesos.AgentID(t.agent).Proto(),
+			}}
+		}
 		return &v1scheduler.Call{Type: v1scheduler.Call_KILL.Enum(), Kill: &v1scheduler.Call_Kill{
 			TaskId: mesos.TaskID(t.id).Proto(), AgentId: mesos.AgentID(t.agent).Proto(),
 		}}

@@ -15,7 +15,9 @@ type history struct {
 	log    map[uint64]record // by index
 	hashes map[uint64]string // of the registry after the operation at an index
 	acked  []acknowledgement
-	blind  bool // the states of members are not compared here
+	// newestAcked is the highest index among them.
+	newestAcked uint64
+	blind       bool // the states of members are not compared here
 }
 
 // record is what was applied at an index, by whom first.
@@ -68,6 +70,7 @@ func (h *history) state(who string, index uint64, hash string) {
 // acknowledged notes that a proposal was answered.
 func (h *history) acknowledged(index uint64, data []byte) {
 	h.acked = append(h.acked, acknowledgement{index, sumOf(data)})
+	h.newestAcked = max(h.newestAcked, index)
 }
 
 // lost says which acknowledged write is not what all have at its place; empty if none is.

@@ -55,7 +55,7 @@ func (n *network) packet(from, to *machine, deliver func()) {
 		}
 	})
 	if n.w.chance(n.repeat) {
-		n.w.after(n.delay(from, to)+n.w.between(0, 2*time.Second), func() {
+		n.w.after(n.delay(from, to)+n.w.between(0, 10*time.Second), func() {
 			if to.powered {
 				deliver()
 			}

@@ -103,7 +103,8 @@ func (f *framework) newTask(o *v1.Offer, cpus float64, custom bool) *v1.TaskInfo
 	w := f.w
 	f.launches--
 	t := &task{
-		w: w, id: fmt.Sprintf("%s-t%d", f.name, len(f.tasks)), framework: f, owner: f.id, agent: o.GetAgentId().GetValue(), script: w.script(),
+		w: w, id: fmt.Sprintf("%s-t%d", f.name, len(f.tasks)), framework: f, owner: f.id, agent: o.GetAgentId().GetValue(),
+		script: w.script(), known: v1.TaskState_TASK_STAGING,
 	}
 	f.tasks = append(f.tasks, t)
 	w.tasks[t.id] = t

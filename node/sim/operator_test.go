@@ -29,6 +29,26 @@ func (w *world) write() {
 	}, func() { w.written = append(w.written, string(hash[:])) })
 }
 
+// read asks a member for a fresh index: what was acknowledged before must be in its state afterwards.
+func (w *world) read() {
+	if w.calm {
+		return
+	}
+	w.after(w.between(w.plan.writes, w.plan.writes*3), w.read)
+	p := pick(w, w.nodes[:w.plan.eligible]).process
+	if p == nil || p.dead || p.peer == nil || p.peer.closed || p.machine.paused() {
+		return
+	}
+	r, want := p.peer, w.history.newestAcked
+	r.input(func(time.Time) {
+		r.member.ReadIndex(func(index uint64, err error) {
+			if err == nil && (index < want || r.machine.at < want) {
+				w.failf("%s reads at index %d, applied %d, though index %d was acknowledged before", p.machine.name, index, r.machine.at, want)
+			}
+		})
+	})
+}
+
 // operate proposes an operation on a node that takes itself for the leader. done is called if it was
 // carried out.
 func (w *world) operate(op func(*machine) *registry.Op, done func()) {
@@ -131,7 +151,13 @@ func (w *world) tidyUp() {
 	}
 	state := l.p.peer.machine.View()
 	for _, n := range state.Nodes() {
-		if m := w.nodeNamed(n.GetId()); m != nil && n.GetPlacement() == registry.Node_BARRED {
+		switch m := w.nodeNamed(n.GetId()); {
+		case m == nil && n.GetRaftId() == 0: // its disk was lost
+			now := l.p.machine.clock.read().UnixNano()
+			w.operate(func(*machine) *registry.Op {
+				return &registry.Op{Op: &registry.Op_RemoveNode{RemoveNode: &registry.RemoveNode{NodeId: n.Id, Time: &now, Until: &now}}}
+			}, func() {})
+		case m != nil && n.GetPlacement() == registry.Node_BARRED:
 			w.place(m, registry.Node_ANY)
 		}
 	}

@@ -3,6 +3,8 @@ package sim
 import (
 	"math/rand/v2"
 	"time"
+
+	"clusterd/node/master"
 )
 
 // plan is what a seed makes of a run, drawn before anything happens.
@@ -18,6 +20,7 @@ type plan struct {
 	pingTimeout, reregister, heartbeat time.Duration
 	pings                              int
 	offerTimeout, reconcile            time.Duration
+	removalRate                        master.RemovalRate
 	tick, replaceAfter                 time.Duration
 	snapshotEntries, keepEntries       uint64
 	writes                             time.Duration // between two writes of the operator's, on average
@@ -30,7 +33,7 @@ func newPlan(r *rand.Rand) plan {
 	between := func(low, high time.Duration) time.Duration { return low + time.Duration(r.Int64N(int64(high-low))) }
 	p := plan{
 		masters: 3, frameworks: 2 + r.IntN(3), tasks: 8 + r.IntN(20), taskTime: between(2*time.Second, 30*time.Second),
-		faulty: between(20*time.Second, 60*time.Second), every: between(time.Second, 6*time.Second),
+		faulty: between(20*time.Second, 60*time.Second), every: between(300*time.Millisecond, 4*time.Second),
 		pingTimeout: between(time.Second, 3*time.Second), pings: 3 + r.IntN(3), reregister: between(15*time.Second, 40*time.Second),
 		heartbeat: between(2*time.Second, 6*time.Second), reconcile: between(8*time.Second, 20*time.Second),
 		launchFailures: r.IntN(60), kills: r.IntN(600), hoarding: r.IntN(200), forgetful: r.IntN(200), customExecutors: r.IntN(700),
@@ -50,6 +53,9 @@ func newPlan(r *rand.Rand) plan {
 	p.writes = between(100*time.Millisecond, 2*time.Second)
 	if r.IntN(2) == 0 {
 		p.offerTimeout = between(2*time.Second, 20*time.Second)
+	}
+	if r.IntN(4) == 0 {
+		p.removalRate = master.RemovalRate{Agents: 1, Per: between(time.Second, 10*time.Second)}
 	}
 	for _, k := range kinds {
 		if r.IntN(2) == 0 {

@@ -89,13 +89,18 @@ func (w *world) begin() {
 	l := logImage{term: hard.GetTerm(), vote: hard.GetVote(), commit: hard.GetCommit(), entries: entries}
 	first.raft.disk, first.raft.seen = l, l
 	for _, m := range w.nodes {
-		m.startIn(w.between(0, 1e9))
+		if m.number > 0 && w.chance(100) {
+			m.startIn(w.between(0, 30*time.Second))
+			continue
+		}
+		m.startIn(w.between(0, time.Second))
 	}
 	for _, f := range w.frameworks {
-		w.after(w.between(0, 8e9), f.begin)
+		w.after(w.between(0, 8*time.Second), f.begin)
 	}
-	w.after(w.between(1e9, 12e9), w.goWrong)
-	w.after(w.between(1e9, 3e9), w.write)
+	w.after(w.between(time.Second, 12*time.Second), w.goWrong)
+	w.after(w.between(time.Second, 3*time.Second), w.write)
+	w.after(w.between(time.Second, 3*time.Second), w.read)
 }
 
 // daemon is the start of a node's process.

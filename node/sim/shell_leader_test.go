@@ -60,6 +60,7 @@ func newLeader(p *process, term uint64, id string, state *registry.State) *leade
 	cfg.Registry, cfg.Rand = state, rand.New(rand.NewPCG(w.rng.Uint64(), w.rng.Uint64()))
 	cfg.AgentPingTimeout, cfg.MaxAgentPingTimeouts = w.plan.pingTimeout, w.plan.pings
 	cfg.AgentReregisterTimeout, cfg.HeartbeatInterval = w.plan.reregister, w.plan.heartbeat
+	cfg.AgentRemovalRate = w.plan.removalRate
 	cfg.OfferTimeout, cfg.AllocationInterval = w.plan.offerTimeout, time.Second
 	l := &leader{
 		p: p, term: term, id: id, conns: make(map[master.ConnID]*attendance),

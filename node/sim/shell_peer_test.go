@@ -2,6 +2,7 @@ package sim
 
 import (
 	"errors"
+	"io"
 	"slices"
 	"time"
 
@@ -355,11 +356,29 @@ func (p *process) memberAt(id uint64) *machine {
 // machineCopy is a member's registry; history watches what is done to it.
 type machineCopy struct {
 	*registry.Machine
-	r *peer
+	r  *peer
+	at uint64 // index of the newest operation
+}
+
+func (m *machineCopy) Restore(from io.Reader) error {
+	if err := m.Machine.Restore(from); err != nil {
+		return err
+	}
+	state := m.View()
+	m.at = state.Index()
+	m.r.p.machine.w.history.state(m.r.p.machine.name, m.at, state.Hash())
+	return nil
+}
+
+func (m *machineCopy) Snapshot() (func(io.Writer) error, error) {
+	state := m.View()
+	m.r.p.machine.w.history.state(m.r.p.machine.name, state.Index(), state.Hash())
+	return m.Machine.Snapshot()
 }
 
 func (m *machineCopy) Apply(index uint64, data []byte) (any, error) {
 	w := m.r.p.machine.w
+	m.at = index
 	if w.flaw.diverge && m.r.p.lead == nil && w.chance(20) {
 		w.history.blind = true // the members have to find out by themselves
 		return registry.Result{}, nil

@@ -22,10 +22,9 @@ type task struct {
 	starts   int
 	reports  []report // of its executor, in order
 	// The framework's knowledge.
-	known   v1.TaskState // newest that it was told, 0 before (TASK_STAGING is 6)
-	heard   []string     // uuids of updates, in order of their first arrival
-	final   v1.TaskState // the terminal state, 0 before
-	killing bool
+	known v1.TaskState // newest that it was told, TASK_STAGING before
+	heard []string     // uuids of updates, in order of their first arrival
+	final v1.TaskState // the terminal state, 0 before
 }
 
 // script is how a task lives.
@@ -152,7 +151,9 @@ func (t *task) unsettled() string {
 // the agent confirmed.
 func (t *task) contradiction() string {
 	if n := len(t.reports); n > 0 && t.reports[n-1].confirmed && lasting(t.reports[n-1].state) && t.w.agentAlive(t.agent) {
-		if end := t.reports[n-1].state; t.final != end {
+		end := t.reports[n-1].state
+		drained := end == v1.TaskState_TASK_KILLED && t.final == v1.TaskState_TASK_GONE_BY_OPERATOR // the agent's word for it
+		if t.final != end && !drained {
 			return "it ended as " + end.String()
 		}
 	}
