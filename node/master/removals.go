@@ -220,7 +220,6 @@ func (m *Master) dropAgent(a *agent) {
 	}
 	m.timers.stop(a.ping)
 	m.timers.stop(a.away)
-	m.spare(a.id)
 	if a.connected() {
 		delete(m.conns, a.conn)
 		m.emit(CloseAgent{Conn: a.conn})

@@ -142,7 +142,13 @@ func TestRecoveryKeepsToTheRate(t *testing.T) {
 	same(t, "within the time", h.unreachable(), []string{})
 	h.wait(time.Millisecond)
 	same(t, "after 10 minutes", h.unreachable(), []string{"m-S0"})
+	h.mute = true
 	h.agent(20, again("m-S1", 20)) // late, and still welcome
+	if n := metric(h, "slave_unreachable_canceled"); n != 1 {
+		t.Fatalf("%v canceled", n)
+	}
+	h.mute = false
+	h.agent(20, `{"pong":{}}`)
 	h.wait(5 * time.Minute)
 	same(t, "after 15 minutes", h.unreachable(), []string{"m-S0", "m-S2"})
 	h.wait(5 * time.Minute)
@@ -235,4 +241,47 @@ func TestMarkOfRecoveredAgentFails(t *testing.T) {
 	h.auto = true
 	h.wait(10 * time.Minute)
 	same(t, "tried again", h.unreachable(), []string{"m-S0"})
+}
+
+// SCH-265, SCH-271: the turn of an agent that leaves by itself passes over while the registry is told.
+func TestRemovalOfLeavingAgent(t *testing.T) {
+	cfg := fastPings()
+	cfg.AgentRemovalRate = RemovalRate{1, 10 * time.Second}
+	h := several(t, cfg, 2)
+	h.wait(2 * time.Second)
+	h.auto = false
+	h.agent(2, `{"unregister":{}}`)
+	h.wait(time.Minute)
+	if len(h.proposals) != 1 || h.proposals[0].GetRemoveAgent() == nil {
+		t.Fatalf("proposals: %v", h.proposals)
+	}
+	h.commitNext()
+	if h.m.agents.len() != 0 {
+		t.Fatal("the agent is still there")
+	}
+}
+
+// SCH-278: agents that are awaited for other reasons than the election do not count in its limit.
+func TestLimitIsOfTheElection(t *testing.T) {
+	old := several(t, testConfig(), 4)
+	cfg := testConfig()
+	cfg.RecoveryAgentRemovalLimit = 0.5
+	h := electedWith(old, cfg, time.Second)
+	h.agent(50, again("m-S0", 50))
+	for i := range 3 { // they come, and are gone when the registry has them
+		c, id := ConnID(60+i), mesos.AgentID(fmt.Sprintf("l-S%d", i))
+		h.auto = false
+		h.agent(c, again(id, c))
+		h.do(AgentDisconnected{Conn: c})
+		h.auto = true
+		h.commitNext()
+		h.agent(c+10, again(id, c))
+	}
+	if n := len(h.view().State.GetAgents.GetRecoveredAgents()); n != 3 {
+		t.Fatalf("%d recovered agents", n)
+	}
+	h.wait(time.Hour)
+	if v := h.view(); v.Overdue != 3 || len(v.Unreachable) != 0 {
+		t.Fatalf("%d overdue, unreachable %v", v.Overdue, h.unreachable())
+	}
 }
