@@ -175,7 +175,7 @@ func (s *uiSource) leader(ctx context.Context) *leader {
 func (s *uiSource) cluster(l *leader, v *master.View) ui.Cluster {
 	isolation := s.n.Isolation()
 	c := ui.Cluster{
-		Name: s.n.config.Cluster, Version: Version, MasterID: v.Info.GetId(), Leader: s.n.host.master(), Leading: true,
+		Name: s.n.config.Cluster, Version: Version, MasterID: v.Info.GetId(), Leader: s.n.host.master(),
 		Started: s.n.started, Elected: v.Elected, Isolation: isolationText(isolation.Containers, isolation.Cgroups),
 	}
 	st := l.steward.m.peer.Status()
@@ -199,6 +199,8 @@ func (s *uiSource) cluster(l *leader, v *master.View) ui.Cluster {
 		}
 		c.Masters = append(c.Masters, m)
 	}
+	// With several masters the page may have come by way of another node than this one.
+	c.Leading = len(c.Masters) < 2
 	return c
 }
 
