@@ -6,6 +6,8 @@ import (
 	"io"
 	randv2 "math/rand/v2"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 
 	"clusterd/node/agent"
@@ -52,8 +54,13 @@ func newWorld(seed uint64, f flaw, trace io.Writer) *world {
 		seed: seed, rng: randv2.New(randv2.NewPCG(seed, 1)), flaw: f, trace: trace, tasks: make(map[string]*task),
 	}
 	w.plan = newPlan(w.rng)
-	if f != (flaw{}) {
-		w.plan.faults, w.plan.every = kinds, time.Second
+	if f.faults != "" {
+		w.plan.faults, w.plan.every = nil, time.Second
+		for _, k := range kinds {
+			if slices.Contains(strings.Fields(f.faults), k.name) {
+				w.plan.faults = append(w.plan.faults, k)
+			}
+		}
 	}
 	w.history = &history{w: w, led: make(map[uint64]*machine), log: make(map[uint64]record), hashes: make(map[uint64]string)}
 	add := func(name string) *machine {
