@@ -117,7 +117,7 @@ func (r *remote) send() {
 	if !r.queue.wait(r.ctx) {
 		return
 	}
-	for pause := minBackoff; r.ctx.Err() == nil; r.rest(pause) {
+	for pause := minBackoff; r.ctx.Err() == nil; pause = min(2*pause, maxBackoff) {
 		begun := time.Now()
 		conn, err := r.net.connect(r.ctx, r.id, forMessages)
 		if err == nil {
@@ -131,9 +131,10 @@ func (r *remote) send() {
 		r.reached(err)
 		r.queue.clear() // it was old when it could be sent, and some before it was lost
 		r.net.reports.unreachable(r.id)
-		if pause = min(2*pause, maxBackoff); time.Since(begun) > maxBackoff+dialTimeout {
-			pause = minBackoff
+		if time.Since(begun) > maxBackoff+dialTimeout {
+			pause = minBackoff // it was connected for a while
 		}
+		r.rest(pause)
 	}
 }
 
