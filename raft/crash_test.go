@@ -25,9 +25,13 @@ const (
 	childDir   = "RAFT_TEST_CHILD_DIR"
 	childRound = "RAFT_TEST_CHILD_ROUND"
 	childLimit = "RAFT_TEST_CHILD_FILE_BYTES"
+	childPart  = "RAFT_TEST_CHILD_PART"
 )
 
 func TestMain(m *testing.M) {
+	if dir, part := os.Getenv(childDir), os.Getenv(childPart); dir != "" && part != "" {
+		os.Exit(mortal(dir, part))
+	}
 	if dir := os.Getenv(childDir); dir != "" {
 		os.Exit(child(dir, os.Getenv(childRound), os.Getenv(childLimit)))
 	}
