@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,10 +14,6 @@ import (
 	"clusterd/node/mesos/wire"
 	"clusterd/node/trust"
 )
-
-// perSource is how many connections leave from one address of the loopback network: from each, a port
-// can be used once, and there are about 28,000.
-const perSource = 16000
 
 // crew is the agents of one process, with their nodes, their streams and the loops that step them.
 type crew struct {
@@ -165,13 +162,14 @@ func (c *crew) masters() []whereabouts {
 // before any node has an identity.
 func (c *crew) credentials() *trust.Credentials { return c.creds.Load() }
 
-// dialer leaves from one of several addresses where the way is a loopback: their ports would not
-// suffice otherwise.
+// dialer leaves, where the way is Linux's loopback, from an address of the node's own, as it would from
+// a machine of its own: masters bound what they take from one address, and one has no more than about
+// 28,000 ports.
 func (c *crew) dialer(number int, to string) *net.Dialer {
 	d := &net.Dialer{KeepAliveConfig: net.KeepAliveConfig{Enable: false}} // beats tell more
 	at, err := netip.ParseAddrPort(to)
-	if source := number / perSource; err == nil && at.Addr().IsLoopback() && at.Addr().Is4() && source > 0 {
-		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, 0, byte(source>>8), byte(source)+1)}
+	if err == nil && at.Addr().IsLoopback() && at.Addr().Is4() && runtime.GOOS == "linux" {
+		d.LocalAddr = &net.TCPAddr{IP: net.IPv4(127, byte(1+number>>16), byte(number>>8), byte(number))}
 	}
 	return d
 }

@@ -133,8 +133,8 @@ func (s *settings) declareRun(fs *flag.FlagSet) {
 	})
 	s.media = mesos.Protobuf
 	fs.IntVar(&s.processes, "processes", 0, "`number` of processes that share the agents; 0: as many as their connections need")
-	fs.IntVar(&s.joins, "joins", 64, "`number` of joins at the same time")
-	fs.IntVar(&s.dials, "dials", 256, "`number` of connections that are opened at the same time")
+	fs.IntVar(&s.joins, "joins", 64, "`number` of joins at the same time; a master takes 128 joins and new connections from one address")
+	fs.IntVar(&s.dials, "dials", 64, "`number` of connections that are opened at the same time")
 	fs.DurationVar(&s.most, "for", 0, "end after this `time`; 0: when interrupted")
 	fs.DurationVar(&s.hold, "hold", 0, "end this `time` after all agents are registered and all tasks run; an error if -for is over before")
 	fs.BoolVar(&s.leave, "leave", false, "the agents unregister at the end; else they are just gone")
