@@ -375,7 +375,7 @@ func TestPowerCut(t *testing.T) {
 		{"lives", map[opKind]int{opPrint: 300, opSync: 100, opSyncDir: 3, opRename: 3, opWrite: 300}, 400, survives},
 		{"recover", map[opKind]int{opPrint: 300, opSync: 100, opSyncDir: 3, opRename: 3, opWrite: 300}, 200, survives},
 		{"follower", map[opKind]int{opPrint: 100, opSync: 20, opSyncDir: 3, opRename: 3, opWrite: 50}, 200, followerSurvives},
-		{"create", map[opKind]int{opPrint: 1, opSync: 4, opSyncDir: 1, opRename: 1, opWrite: 4}, 100, createdSurvives},
+		{"create", map[opKind]int{opPrint: 1, opSync: 4, opSyncDir: 1, opRename: 1, opWrite: 4}, 200, createdSurvives},
 	}
 	for _, test := range tests {
 		t.Run(test.part, func(t *testing.T) {

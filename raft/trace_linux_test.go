@@ -174,6 +174,8 @@ func (c *tracee) stopped(thread int) error {
 func (c *tracee) entered(now *call) (err error) {
 	a := now.args
 	switch now.number {
+	case unix.SYS_CLOSE:
+		delete(c.open, int(int32(a[0]))) // another thread may be given the number before the call ends
 	case unix.SYS_OPENAT, unix.SYS_UNLINKAT, unix.SYS_MKDIRAT:
 		now.text, err = c.path(a[1])
 	case unix.SYS_RENAMEAT:
@@ -226,8 +228,6 @@ func (c *tracee) left(now *call, result int64) error {
 	switch now.number {
 	case unix.SYS_OPENAT:
 		c.opened(now, int(result), add)
-	case unix.SYS_CLOSE:
-		delete(c.open, int(int32(a[0])))
 	case unix.SYS_UNLINKAT:
 		if now.text != "" {
 			add(fileOp{kind: opRemove, name: now.text})
