@@ -17,6 +17,7 @@ import (
 
 	"clusterd/node/agent"
 	"clusterd/node/mesos/wire"
+	"clusterd/raft"
 )
 
 // checkpointStore is the agent's durable tree of keys: one bucket of a bbolt file.
@@ -47,8 +48,8 @@ func openCheckpoints(workDir string) (*checkpointStore, error) {
 		return nil, err
 	}
 	path := filepath.Join(meta, "agent.db")
-	if err := checkLength(path); err != nil {
-		return nil, fmt.Errorf("open %s: %w", path, err)
+	if err := checkFile(path); err != nil {
+		return nil, err
 	}
 	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 2 * time.Second, NoFreelistSync: true, FreelistType: bbolt.FreelistMapType})
 	if err != nil {
@@ -67,28 +68,18 @@ func openCheckpoints(workDir string) (*checkpointStore, error) {
 	return s, nil
 }
 
-// checkLength tells of a file that was cut off, on which bbolt would panic (EXE-152).
-func checkLength(path string) error {
+// checkFile tells of a damaged file, on which bbolt would panic (EXE-152).
+func checkFile(path string) error {
 	info, err := os.Stat(path)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
 		return nil
 	} else if err != nil {
 		return err
 	}
-	db, err := bbolt.Open(path, 0o600, &bbolt.Options{Timeout: 2 * time.Second, ReadOnly: true})
-	if err != nil {
-		if errors.Is(err, bolterrors.ErrTimeout) {
-			return nil // who uses it is told of by the one that opens it
-		}
-		return err
+	if err := raft.CheckPages(path); err != nil {
+		return fmt.Errorf("%w: remove the file to start with a new agent; the tasks that run on this machine end then", err)
 	}
-	err = db.View(func(tx *bbolt.Tx) error {
-		if tx.Size() > info.Size() {
-			return fmt.Errorf("%d bytes are missing at its end", tx.Size()-info.Size())
-		}
-		return nil
-	})
-	return errors.Join(err, db.Close())
+	return nil
 }
 
 // load returns all keys; none if the link to the latest agent was removed.

@@ -176,7 +176,7 @@ func (n *Node) identify() error {
 func (n *Node) returning(id *identity) error {
 	stored, err := n.files.Load()
 	if err != nil {
-		return fmt.Errorf("read certificates: %w", err)
+		return fmt.Errorf("read certificates: %w: restore %s, or empty the directory and join the cluster again as a new node", err, filepath.Join(n.config.DataDir, tlsName))
 	}
 	n.credentials, err = trust.NewCredentials(stored.Key, stored.Chain, stored.Authorities)
 	if err != nil {

@@ -72,7 +72,7 @@ func loadIdentity(dir string) (*identity, error) {
 	}
 	id := &identity{}
 	if err := json.Unmarshal(data, id); err != nil {
-		return nil, fmt.Errorf("%s: %w", path, err)
+		return nil, fmt.Errorf("%s is damaged: %w: restore the file, or empty the directory and join the cluster again as a new node", path, err)
 	}
 	if id.ClusterID == "" || id.NodeID == "" || !slices.Contains(nodeRoles, id.Role) {
 		return nil, fmt.Errorf("%s: cluster_id %q, node_id %q and role %q do not name a node", path, id.ClusterID, id.NodeID, id.Role)
