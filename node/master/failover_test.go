@@ -297,3 +297,28 @@ func TestFrameworkInfoSurvives(t *testing.T) {
 		t.Fatal("the first failover time-out counts")
 	}
 }
+
+// SCH-281, SCH-274: masters that are replaced one after the other cost a subscription each, and no task
+// anything.
+func TestRollingMasters(t *testing.T) {
+	h, _, id := running(t, aware("f"), "t1")
+	for round := range 3 {
+		h = newLeader(h, 10*time.Second)
+		h.agent(1, reregister(withID(aware("f"), id), taskReport("t1", "TASK_RUNNING")))
+		h.subscribe(1, withID(aware("f"), id))
+		h.wait(20 * time.Minute)
+		for _, e := range brief(h.take(1)) {
+			if e != "SUBSCRIBED" && e != "HEARTBEAT" && e != "OFFER n-O0" {
+				t.Errorf("round %d: %s", round, e)
+			}
+		}
+		for _, f := range h.takeFrames(1) {
+			if f.GetRegistered() == nil && f.GetUpdateFramework() == nil {
+				t.Errorf("round %d: the agent is told %v", round, f)
+			}
+		}
+		if v := h.view(); len(v.State.GetTasks.GetTasks()) != 1 || v.State.GetTasks.GetTasks()[0].GetState() != v1.TaskState_TASK_RUNNING || len(v.Unreachable) != 0 {
+			t.Fatalf("round %d: %v", round, v.State.GetTasks)
+		}
+	}
+}
