@@ -43,8 +43,9 @@ type Config struct {
 	// TickInterval is the unit of the protocol's time: a heartbeat each tick, an election after 10
 	// to 20 ticks without a leader. Default 100 ms.
 	TickInterval time.Duration
-	// SnapshotEntries is how many entries are applied between snapshots. Default 10000; less if
-	// they are over 64 MiB together.
+	// SnapshotEntries is how many entries are applied between snapshots, and between comparisons of
+	// the states of the peers. Default 10000; snapshots come earlier if they are over 64 MiB together,
+	// or if a new member needs one.
 	SnapshotEntries uint64
 	// KeepEntries is how many entries before a snapshot stay in the log. Default 5000; less if they
 	// are likely to be over 64 MiB together.

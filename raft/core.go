@@ -38,6 +38,7 @@ type core struct {
 	id      uint64
 	node    *etcdraft.RawNode
 	conf    *raftpb.ConfState // as of the last applied entry
+	confs   uint64            // counts its changes
 	member  bool              // it was in conf once
 	removed bool              // and is not any more
 	waiting map[proposalKey]*Proposal
@@ -122,6 +123,7 @@ func (c *core) observe() {
 // reconfigure takes over the members.
 func (c *core) reconfigure(conf *raftpb.ConfState) {
 	c.conf = conf
+	c.confs++
 	in := c.isMember(c.id)
 	c.removed = c.member && !in
 	c.member = c.member || in

@@ -26,6 +26,7 @@ func (p *Peer) run() {
 	}
 	p.announced = Leadership{Term: s.Term}
 	p.publish()
+	p.answer()
 	p.tell(p.announced)
 	close(p.leadership)
 	close(p.done)
@@ -41,6 +42,10 @@ func (p *Peer) loop() error {
 		}
 		p.announce()
 		p.publish()
+		if p.member.core.confs != p.confs {
+			p.publishMembers()
+		}
+		p.answer()
 		select {
 		case <-p.stop:
 			return nil
@@ -78,6 +83,15 @@ func (p *Peer) gather() {
 		p.member.Submit(p.batch(first)...)
 	default:
 	}
+}
+
+// answer tells callers of [Peer.await] what came of it, after the figures show it.
+func (p *Peer) answer() {
+	for i, end := range p.answers {
+		p.answers[i] = nil
+		end()
+	}
+	p.answers = p.answers[:0]
 }
 
 // aside runs work of the member on another goroutine. The loop calls it.
@@ -200,9 +214,11 @@ func (p *Peer) publish() {
 	p.status.Leading = p.announced.Leader
 }
 
-// publishMembers publishes the figures that cost more than a look, once a tick.
+// publishMembers publishes the figures that cost more than a look: once a tick, and after a change of
+// members.
 func (p *Peer) publishMembers() {
 	bytes := p.disk.bytes()
+	p.confs = p.member.core.confs
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.member.others(&p.status)

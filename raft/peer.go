@@ -22,6 +22,8 @@ type Peer struct {
 	// Owned by the loop.
 	member    *Member
 	working   int // pieces of work aside
+	answers   []func()
+	confs     uint64 // changes of members that were published
 	announced Leadership
 	seen      Status // as of the last announcement
 
@@ -302,7 +304,7 @@ func (p *Peer) Transfer(ctx context.Context, to uint64) error {
 func (p *Peer) await(ctx context.Context, begin func(m *Member, ended func(error))) error {
 	outcome := make(chan error, 1)
 	call := func(m *Member) error {
-		begin(m, func(err error) { outcome <- err })
+		begin(m, func(err error) { p.answers = append(p.answers, func() { outcome <- err }) })
 		return nil
 	}
 	select {
