@@ -38,6 +38,14 @@ func absence(v *master.View) []ui.Problem {
 	}}
 }
 
+// markGone ends an agent for good for an operator, or because its node is removed.
+func (l *leader) markGone(ctx context.Context, id mesos.AgentID) (api.Answer, error) {
+	re, err := l.front.ask(ctx, l.box.done, func(request uint64) error {
+		return l.box.offer(ctx, master.MarkAgentGone{Request: master.RequestID(request), Agent: id})
+	})
+	return re.answer, err
+}
+
 // DrainAgent implements api.Operator.
 func (o office) DrainAgent(ctx context.Context, _ string, id mesos.AgentID, config *v1.DrainConfig) (api.Answer, error) {
 	l, err := o.leader()
@@ -63,4 +71,13 @@ func (o office) ReactivateAgent(ctx context.Context, _ string, id mesos.AgentID)
 		return api.Answer{}, err
 	}
 	return l.reactivate(ctx, id)
+}
+
+// MarkAgentGone implements api.Operator.
+func (o office) MarkAgentGone(ctx context.Context, _ string, id mesos.AgentID) (api.Answer, error) {
+	l, err := o.leader()
+	if err != nil {
+		return api.Answer{}, err
+	}
+	return l.markGone(ctx, id)
 }

@@ -129,7 +129,7 @@ type fakeOperator struct {
 	changed []string // agents
 }
 
-// DrainAgent and the other two know one agent.
+// DrainAgent and the others know one agent.
 func (o *fakeOperator) DrainAgent(_ context.Context, _ string, agent mesos.AgentID, config *v1.DrainConfig) (Answer, error) {
 	grace := "none"
 	if config.GetMaxGracePeriod() != nil {
@@ -144,6 +144,13 @@ func (o *fakeOperator) DeactivateAgent(_ context.Context, _ string, agent mesos.
 
 func (o *fakeOperator) ReactivateAgent(_ context.Context, _ string, agent mesos.AgentID) (Answer, error) {
 	return o.change(agent, "Agent is not deactivated", "reactivate")
+}
+
+func (o *fakeOperator) MarkAgentGone(_ context.Context, _ string, agent mesos.AgentID) (Answer, error) {
+	if agent != testMaster+"-S0" {
+		return Answer{Status: http.StatusNotFound, Body: "Agent '" + string(agent) + "' not found"}, nil
+	}
+	return o.change(agent, "", "gone")
 }
 
 func (o *fakeOperator) change(agent mesos.AgentID, unknown, what string) (Answer, error) {

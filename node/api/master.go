@@ -45,6 +45,8 @@ type Operator interface {
 	// DeactivateAgent and ReactivateAgent answer 200, or 400 or 409 with a text (OPR-59).
 	DeactivateAgent(ctx context.Context, principal string, agent mesos.AgentID) (Answer, error)
 	ReactivateAgent(ctx context.Context, principal string, agent mesos.AgentID) (Answer, error)
+	// MarkAgentGone answers 200 when the agent is gone for good, 404 or 503 with a text (OPR-56).
+	MarkAgentGone(ctx context.Context, principal string, agent mesos.AgentID) (Answer, error)
 }
 
 // NewMaster returns the public API of a master.

@@ -13,7 +13,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// changeAgent serves the calls that take an agent out of service and back (OPR-57, OPR-59).
+// changeAgent serves the calls that take an agent out of service and back, or end it (OPR-56, OPR-57, OPR-59).
 func (m *master) changeAgent(w http.ResponseWriter, r *http.Request, call *v1master.Call) {
 	var answer Answer
 	var err error
@@ -25,6 +25,8 @@ func (m *master) changeAgent(w http.ResponseWriter, r *http.Request, call *v1mas
 		answer, err = m.Operator.DeactivateAgent(r.Context(), "", agentID(call.GetDeactivateAgent().GetAgentId()))
 	case v1master.Call_REACTIVATE_AGENT:
 		answer, err = m.Operator.ReactivateAgent(r.Context(), "", agentID(call.GetReactivateAgent().GetAgentId()))
+	case v1master.Call_MARK_AGENT_GONE:
+		answer, err = m.Operator.MarkAgentGone(r.Context(), "", agentID(call.GetMarkAgentGone().GetAgentId()))
 	}
 	if err != nil {
 		answer = failed(r, m.Logger, err)

@@ -16,7 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// OPR-57 OPR-58 OPR-59: the calls as a real master was sent them, and what it answered; but for durations
+// OPR-56 OPR-57 OPR-58 OPR-59: the calls as a real master was sent them, and what it answered; but for durations
 // as strings, which only we take.
 func TestDrainCalls(t *testing.T) {
 	const agent = `"agent_id":{"value":"` + testMaster + `-S0"}`
@@ -40,6 +40,11 @@ func TestDrainCalls(t *testing.T) {
 		{`{"type":"DRAIN_AGENT","drain_agent":{` + nobody + `}}`, 400, "Unknown agent", ""},
 		{`{"type":"DEACTIVATE_AGENT","deactivate_agent":{` + nobody + `}}`, 400, "Unknown agent", ""},
 		{`{"type":"REACTIVATE_AGENT","reactivate_agent":{` + nobody + `}}`, 400, "Agent is not deactivated", ""},
+		{`{"type":"MARK_AGENT_GONE","mark_agent_gone":{` + agent + `}}`, 200, "", "gone"},
+		{`{"type":"MARK_AGENT_GONE","mark_agent_gone":{` + nobody + `}}`, 404, "Agent 'no-such-agent' not found", ""},
+		{`{"type":"MARK_AGENT_GONE"}`, 400, "Failed to validate master::Call: Expecting 'mark_agent_gone' to be present", ""},
+		{`{"type":"MARK_AGENT_GONE","mark_agent_gone":{}}`, 400,
+			"Failed to convert JSON into Call protobuf: Missing required fields: mark_agent_gone.agent_id", ""},
 	} {
 		cluster := newTestCluster()
 		w := post(cluster.master(), "/api/v1", c.body, "Accept", jsonType)
@@ -55,21 +60,30 @@ func TestDrainCalls(t *testing.T) {
 	}
 }
 
-// OPR-14 OPR-57: the same in protobuf.
-func TestDrainCallInProtobuf(t *testing.T) {
-	call, err := proto.Marshal(&v1master.Call{
-		Type: v1master.Call_DRAIN_AGENT.Enum(),
-		DrainAgent: &v1master.Call_DrainAgent{
-			AgentId: mesos.AgentID(testMaster + "-S0").Proto(), MaxGracePeriod: &durationpb.Duration{Seconds: 7}, MarkGone: proto.Bool(true),
+// OPR-14 OPR-56 OPR-57: the same in protobuf.
+func TestDrainCallsInProtobuf(t *testing.T) {
+	agent := mesos.AgentID(testMaster + "-S0").Proto()
+	for done, call := range map[string]*v1master.Call{
+		"drain 7s true": {
+			Type: v1master.Call_DRAIN_AGENT.Enum(),
+			DrainAgent: &v1master.Call_DrainAgent{
+				AgentId: agent, MaxGracePeriod: &durationpb.Duration{Seconds: 7}, MarkGone: proto.Bool(true),
+			},
 		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	cluster := newTestCluster()
-	w := do(cluster.master(), "POST", "/master/api/v1", string(call), "Content-Type", "application/x-protobuf", "Accept", "application/x-protobuf")
-	if w.Code != 200 || !slices.Equal(cluster.operator.changed, []string{"drain 7s true"}) {
-		t.Fatalf("%d %s, done %q", w.Code, w.Body, cluster.operator.changed)
+		"gone": {
+			Type:          v1master.Call_MARK_AGENT_GONE.Enum(),
+			MarkAgentGone: &v1master.Call_MarkAgentGone{AgentId: agent},
+		},
+	} {
+		body, err := proto.Marshal(call)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cluster := newTestCluster()
+		w := do(cluster.master(), "POST", "/master/api/v1", string(body), "Content-Type", "application/x-protobuf", "Accept", "application/x-protobuf")
+		if w.Code != 200 || !slices.Equal(cluster.operator.changed, []string{done}) {
+			t.Errorf("%s: %d %s, done %q", done, w.Code, w.Body, cluster.operator.changed)
+		}
 	}
 }
 

@@ -33,7 +33,7 @@ func (m *master) call(w http.ResponseWriter, r *http.Request) {
 	switch call.GetType() {
 	case v1master.Call_TEARDOWN:
 		m.tearDown(w, r, mesos.FrameworkID(call.GetTeardown().GetFrameworkId().GetValue()))
-	case v1master.Call_DRAIN_AGENT, v1master.Call_DEACTIVATE_AGENT, v1master.Call_REACTIVATE_AGENT:
+	case v1master.Call_DRAIN_AGENT, v1master.Call_DEACTIVATE_AGENT, v1master.Call_REACTIVATE_AGENT, v1master.Call_MARK_AGENT_GONE:
 		m.changeAgent(w, r, call)
 	case v1master.Call_LIST_FILES, v1master.Call_READ_FILE:
 		m.callFiles(w, r, mediaType, call)
@@ -48,7 +48,7 @@ func (m *master) call(w http.ResponseWriter, r *http.Request) {
 func (m *master) implements(callType v1master.Call_Type) bool {
 	switch callType {
 	case v1master.Call_TEARDOWN, v1master.Call_DRAIN_AGENT, v1master.Call_DEACTIVATE_AGENT, v1master.Call_REACTIVATE_AGENT,
-		v1master.Call_LIST_FILES, v1master.Call_READ_FILE, v1master.Call_GET_HEALTH,
+		v1master.Call_MARK_AGENT_GONE, v1master.Call_LIST_FILES, v1master.Call_READ_FILE, v1master.Call_GET_HEALTH,
 		v1master.Call_GET_FLAGS, v1master.Call_GET_VERSION, v1master.Call_GET_METRICS:
 		return true
 	}
