@@ -164,8 +164,8 @@ const (
 	removeLook = 50 * time.Millisecond
 )
 
-// remove takes a node out of the cluster for good: first out of the masters, then its certificate is
-// refused (CLU-6, CLU-21).
+// remove takes a node out of the cluster for good: first out of the masters, then its agent is gone, and
+// last its certificate is refused (CLU-6, CLU-21).
 func (s *steward) remove(ctx context.Context, node *registry.Node) error {
 	if len(s.registry().Nodes()) == 1 {
 		return &api.ConflictError{Text: fmt.Sprintf("node %s is the only one of the cluster", node.GetName())}
@@ -179,6 +179,9 @@ func (s *steward) remove(ctx context.Context, node *registry.Node) error {
 		if err := s.released(ctx, node.GetId()); err != nil {
 			return err
 		}
+	}
+	if err := s.endAgent(ctx, node.GetId()); err != nil {
+		return err
 	}
 	until := time.Now().Add(s.n.config.CertificateLifetime + time.Hour)
 	op := &registry.Op{Op: &registry.Op_RemoveNode{RemoveNode: &registry.RemoveNode{
@@ -207,6 +210,37 @@ func (s *steward) released(ctx context.Context, id string) error {
 		select {
 		case <-ctx.Done():
 			return &api.ConflictError{Text: fmt.Sprintf("node %s is still one of the masters: a quorum must remain without it, and another node must be there to take its place", node.GetName())}
+		case <-tick.C:
+		}
+	}
+}
+
+// endAgent marks the agent of a node gone, if there is one: its tasks are gone at once, instead of when the
+// agent has been missed for long, and it cannot come back (OPR-56). It waits for what else is happening to the
+// agent, such as the end that it asks for itself when its node leaves.
+func (s *steward) endAgent(ctx context.Context, node string) error {
+	known, ok := s.registry().Node(node)
+	if !ok || known.GetAgentId().GetValue() == "" {
+		return nil
+	}
+	id := mesos.AgentID(known.GetAgentId().GetValue())
+	tick := time.NewTicker(removeLook)
+	defer tick.Stop()
+	for {
+		answer, err := s.l.markGone(ctx, id)
+		switch {
+		case s.n.leading.Load() != s.l:
+			return fmt.Errorf("%w: leadership has moved to another master", s.n.noLeader())
+		case err != nil:
+			return err
+		case answer.Status == http.StatusNotFound: // it has unregistered
+			return nil
+		case answer.Status != http.StatusServiceUnavailable:
+			return answered(answer, nil)
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("the agent of node %s is not gone: %s", known.GetName(), lowerFirst(answer.Body))
 		case <-tick.C:
 		}
 	}
