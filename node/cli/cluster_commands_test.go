@@ -50,6 +50,7 @@ func TestAdminCommands(t *testing.T) {
 		"token rotate": {[]string{"token", "--rotate"}, []string{"token role=any rotate=true ttl=0s"}},
 		"token json":   {[]string{"token", "-o", "json", "--ttl", "90s"}, []string{"token role=any rotate=false ttl=1m30s"}},
 		"masters":      {[]string{"masters", "5"}, []string{"masters 5"}},
+		"masters one":  {[]string{"masters", "1"}, []string{"masters 1"}},
 		"masters json": {[]string{"masters", "5", "-o", "json"}, []string{"masters 5"}},
 		"authority":    {[]string{"authority", "rotate"}, []string{"rotate authority"}},
 		"backup":       {[]string{"backup", "FILE"}, []string{"backup"}},

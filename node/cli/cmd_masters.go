@@ -33,7 +33,11 @@ others go on. The cluster changes them one by one; clusterd nodes shows the prog
 			if err := cl.change(cmd.Context(), "/cluster/settings", api.SettingsRequest{Masters: &n}, &answer); err != nil {
 				return err
 			}
-			return a.printAnswer(cmd, answer, "the cluster keeps %d masters", n)
+			text := "the cluster keeps %d masters"
+			if n == 1 {
+				text = "the cluster keeps %d master"
+			}
+			return a.printAnswer(cmd, answer, text, n)
 		},
 	}
 	a.addSocket(cmd)
