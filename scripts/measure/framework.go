@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -30,34 +31,43 @@ type event struct {
 
 // framework is one subscription. Updates are acknowledged as they come.
 type framework struct {
-	http   *http.Client
-	url    string
-	stream string
-	id     *id
-	body   io.ReadCloser
-	events chan event
-	acks   chan taskStatus
-	done   sync.WaitGroup
-	ctx    context.Context
-	fail   context.CancelCauseFunc
+	http       *http.Client
+	url        *url.URL // of the leading master's scheduler API
+	stream     string
+	id         *id
+	subscribed time.Time // when the master had accepted
+	body       io.ReadCloser
+	events     chan event
+	acks       chan taskStatus
+	done       sync.WaitGroup
+	ctx        context.Context
+	fail       context.CancelCauseFunc
+	cut        time.Time // when the stream ended; to be read when ctx is over
 }
 
 // subscribe registers a framework in a role. It ends with ctx or close.
 func subscribe(ctx context.Context, master, role string) (*framework, error) {
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: ackers + 2, ResponseHeaderTimeout: callTimeout}}
+	return subscribeAs(ctx, client, master, frameworkInfo{
+		User: "root", Name: "measure-" + role, Roles: []string{role}, Capabilities: []capability{{Type: "MULTI_ROLE"}},
+	})
+}
+
+// subscribeAs registers a framework, or one again that has an id already. A master that does not lead may
+// name the one that does.
+func subscribeAs(ctx context.Context, client *http.Client, master string, info frameworkInfo) (*framework, error) {
 	f := &framework{
-		http:   &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: ackers + 2, ResponseHeaderTimeout: callTimeout}},
-		url:    "http://" + master + "/api/v1/scheduler",
+		http: client, url: &url.URL{Scheme: "http", Host: master, Path: "/api/v1/scheduler"}, id: info.ID,
 		events: make(chan event, 2*maxTasks),
 		acks:   make(chan taskStatus, 4*maxTasks),
 	}
 	f.ctx, f.fail = context.WithCancelCause(ctx)
-	resp, err := f.post(f.ctx, &call{Type: "SUBSCRIBE", Subscribe: &subscribeCall{FrameworkInfo: frameworkInfo{
-		User: "root", Name: "measure-" + role, Roles: []string{role}, Capabilities: []capability{{Type: "MULTI_ROLE"}},
-	}}}, http.StatusOK)
+	resp, err := f.post(f.ctx, &call{Type: "SUBSCRIBE", FrameworkID: info.ID, Subscribe: &subscribeCall{FrameworkInfo: info}}, http.StatusOK)
 	if err != nil {
 		f.fail(nil)
 		return nil, fmt.Errorf("subscribe: %w", err)
 	}
+	f.url = resp.Request.URL
 	f.stream, f.body = resp.Header.Get("Mesos-Stream-Id"), resp.Body
 	f.done.Go(f.read)
 	for range ackers {
@@ -68,9 +78,10 @@ func subscribe(ctx context.Context, master, role string) (*framework, error) {
 		err = fmt.Errorf("first event is %s, not SUBSCRIBED", ev.Type)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("subscribe: %w", err), f.close())
+		f.abandon()
+		return nil, fmt.Errorf("subscribe: %w", err)
 	}
-	f.id = &ev.Subscribed.FrameworkID
+	f.id, f.subscribed = &ev.Subscribed.FrameworkID, ev.at
 	return f, nil
 }
 
@@ -84,6 +95,7 @@ func (f *framework) read() {
 			err = json.Unmarshal(record, &ev.message)
 		}
 		if err != nil {
+			f.cut = ev.at
 			f.fail(fmt.Errorf("event stream: %w", err))
 			return
 		}
@@ -158,7 +170,7 @@ func (f *framework) post(ctx context.Context, c *call, want int) (*http.Response
 	if err != nil {
 		return nil, err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.url, bytes.NewReader(body))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, f.url.String(), bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
@@ -186,11 +198,92 @@ func (f *framework) close() error {
 		// The stream may end before the answer is here.
 		err = f.callWith(context.WithoutCancel(f.ctx), &call{Type: "TEARDOWN"})
 	}
+	f.abandon()
+	return err
+}
+
+// abandon ends the stream and nothing else: the framework and its tasks stay for its failover timeout.
+func (f *framework) abandon() {
 	f.fail(errors.New("closed"))
-	err = errors.Join(err, f.body.Close())
+	_ = f.body.Close() // it may be broken, which is why it is left
 	f.done.Wait()
 	f.http.CloseIdleConnections()
-	return err
+}
+
+// master is the HOST:PORT of the master that has accepted the subscription.
+func (f *framework) master() string { return f.url.Host }
+
+// over waits for the end of the stream and says when that was.
+func (f *framework) over(ctx context.Context) (time.Time, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, callTimeout, fmt.Errorf("the stream has not ended after %v", callTimeout))
+	defer cancel()
+	stopped := make(chan struct{})
+	go func() {
+		f.done.Wait() // the reader is one of them
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+		return f.cut, nil
+	case <-ctx.Done():
+		return time.Time{}, context.Cause(ctx)
+	}
+}
+
+// awaitAgents waits until the leading master has so many registered agents.
+func (f *framework) awaitAgents(ctx context.Context, count int) error {
+	var here, recovering int
+	ctx, cancel := context.WithTimeoutCause(ctx, agentsTime, fmt.Errorf("not all agents are back after %v", agentsTime))
+	defer cancel()
+	err := poll(ctx, func() (bool, error) {
+		var err error
+		here, recovering, err = f.agents(ctx)
+		if f.ctx.Err() != nil {
+			return false, errors.Join(context.Cause(f.ctx), err)
+		}
+		return here >= count, err
+	})
+	if err != nil {
+		return fmt.Errorf("%d of %d agents are registered, %d recovering: %w", here, count, recovering, err)
+	}
+	return nil
+}
+
+// agents counts those that are registered with the leading master, and those that it still expects.
+func (f *framework) agents(ctx context.Context) (here, recovering int, err error) {
+	at := *f.url
+	at.Path = "/api/v1"
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, at.String(), strings.NewReader(`{"type":"GET_AGENTS"}`))
+	if err != nil {
+		return 0, 0, err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("Accept", "application/json")
+	resp, err := f.http.Do(req)
+	if err != nil {
+		return 0, 0, err
+	}
+	defer resp.Body.Close() // all is read
+	if resp.StatusCode != http.StatusOK {
+		return 0, 0, fmt.Errorf("GET_AGENTS is answered with %s", resp.Status)
+	}
+	var answer struct {
+		GetAgents struct {
+			Agents []struct {
+				Active bool `json:"active"`
+			} `json:"agents"`
+			Recovered []struct{} `json:"recovered_agents"`
+		} `json:"get_agents"`
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, maxEventBytes)).Decode(&answer); err != nil {
+		return 0, 0, fmt.Errorf("answer to GET_AGENTS: %w", err)
+	}
+	for _, a := range answer.GetAgents.Agents {
+		if a.Active {
+			here++
+		}
+	}
+	return here, len(answer.GetAgents.Recovered), nil
 }
 
 // offer waits for one with at least so many cpus. Others are declined for good.

@@ -1,6 +1,7 @@
 // Command measure prints how fast and how big clusterd is on this machine, beside what libcontainer
 // alone does in the same run. It measures from outside: a real clusterd dev, driven through the v1
-// scheduler API, with real containers.
+// scheduler API, with real containers; and how long a cluster of three real nodes is without a leading
+// master when it loses one.
 //
 //	scripts/bench                       # all figures
 //	scripts/bench starts latency        # some of them
@@ -36,11 +37,14 @@ type settings struct {
 	atOnce      int // starts of the reference at the same time
 	samples     int // of latency
 	memoryTasks int
+	failovers   int // leaders ended with -9
+	handovers   int // and with SIGTERM
 	idle        time.Duration
 	timeout     time.Duration
 	quick       bool
 	output      string
 	figures     []string
+	named       bool // the figures are those that were asked for, not simply all
 }
 
 // The figures in the order in which they are measured. Memory is first: nothing has grown yet.
@@ -52,6 +56,7 @@ var measurements = []struct {
 	{"starts", measureStarts},
 	{"latency", measureLatency},
 	{"shares", measureShares},
+	{"failover", measureFailover},
 }
 
 func main() {
@@ -85,6 +90,8 @@ func parse(args []string, usage io.Writer) (*settings, error) {
 	fs.IntVar(&s.atOnce, "at-once", 4, "starts: containers that the reference starts at the same time")
 	fs.IntVar(&s.samples, "samples", 100, "latency: tasks started one after the other")
 	fs.IntVar(&s.memoryTasks, "memory-tasks", 20, "memory: tasks whose shims are measured")
+	fs.IntVar(&s.failovers, "failovers", 30, "failover: leading masters killed with -9")
+	fs.IntVar(&s.handovers, "handovers", 10, "failover: leading masters ended with SIGTERM")
 	fs.DurationVar(&s.idle, "idle", 10*time.Second, "memory: time before an idle clusterd is measured")
 	fs.DurationVar(&s.timeout, "timeout", 15*time.Minute, "end with an error after this time")
 	fs.BoolVar(&s.quick, "quick", false, "few samples: shows that it works, not how fast; containers are real all the same")
@@ -98,12 +105,12 @@ func parse(args []string, usage io.Writer) (*settings, error) {
 		}
 		return nil, usageError{err}
 	}
-	s.figures = fs.Args()
-	if len(s.figures) == 0 {
+	s.figures, s.named = fs.Args(), fs.NArg() > 0
+	if !s.named {
 		s.figures = names()
 	}
 	if s.quick {
-		for name, n := range map[string]string{"tasks": "40", "rounds": "1", "samples": "10", "memory-tasks": "5", "idle": "3s"} {
+		for name, n := range map[string]string{"tasks": "40", "rounds": "1", "samples": "10", "memory-tasks": "5", "idle": "3s", "failovers": "3", "handovers": "2"} {
 			if !fs.Changed(name) {
 				if err := fs.Set(name, n); err != nil {
 					return nil, err
@@ -120,7 +127,8 @@ func (s *settings) validate() error {
 			return usageError{fmt.Errorf("figure %q is not one of %s", f, strings.Join(names(), ", "))}
 		}
 	}
-	for flag, n := range map[string]int{"tasks": s.tasks, "rounds": s.rounds, "at-once": s.atOnce, "samples": s.samples, "memory-tasks": s.memoryTasks} {
+	for flag, n := range map[string]int{"tasks": s.tasks, "rounds": s.rounds, "at-once": s.atOnce, "samples": s.samples, "memory-tasks": s.memoryTasks,
+		"failovers": s.failovers, "handovers": s.handovers} {
 		if n < 1 {
 			return usageError{fmt.Errorf("--%s: %d is less than 1", flag, n)}
 		}

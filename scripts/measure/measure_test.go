@@ -16,17 +16,17 @@ func TestParse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(s.figures, []string{"latency", "shares"}) || s.output != "json" || s.samples != 7 || s.tasks != 300 {
+	if !slices.Equal(s.figures, []string{"latency", "shares"}) || s.output != "json" || s.samples != 7 || s.tasks != 300 || !s.named {
 		t.Errorf("got %+v", s)
 	}
 	s, err = parse([]string{"--quick", "-n", "9"}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.Equal(s.figures, names()) || s.tasks != 9 || s.rounds != 1 || s.idle != 3*time.Second {
+	if !slices.Equal(s.figures, names()) || s.tasks != 9 || s.rounds != 1 || s.idle != 3*time.Second || s.failovers != 3 || s.named {
 		t.Errorf("got %+v", s)
 	}
-	for _, args := range [][]string{{"speed"}, {"-n", "0"}, {"-n", "100000"}, {"--rounds=-1"}, {"-o", "xml"}, {"--timeout", "0"}, {"--idle=-1s"}, {"--unknown"}} {
+	for _, args := range [][]string{{"speed"}, {"-n", "0"}, {"-n", "100000"}, {"--rounds=-1"}, {"-o", "xml"}, {"--failovers=0"}, {"--timeout", "0"}, {"--idle=-1s"}, {"--unknown"}} {
 		var usage usageError
 		if _, err := parse(args, io.Discard); !errors.As(err, &usage) {
 			t.Errorf("%v: %v, want a usage error", args, err)

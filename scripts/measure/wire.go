@@ -58,10 +58,13 @@ type (
 		Type string `json:"type"`
 	}
 	frameworkInfo struct {
-		User         string       `json:"user"`
-		Name         string       `json:"name"`
-		Roles        []string     `json:"roles"`
-		Capabilities []capability `json:"capabilities"`
+		ID              *id          `json:"id,omitempty"`
+		User            string       `json:"user"`
+		Name            string       `json:"name"`
+		Roles           []string     `json:"roles"`
+		Capabilities    []capability `json:"capabilities"`
+		Checkpoint      bool         `json:"checkpoint,omitempty"`
+		FailoverTimeout float64      `json:"failover_timeout,omitempty"` // seconds
 	}
 	filters struct {
 		RefuseSeconds float64 `json:"refuse_seconds"`
@@ -97,6 +100,13 @@ type (
 		TaskID  id     `json:"task_id"`
 		UUID    []byte `json:"uuid"`
 	}
+	reconcileTask struct {
+		TaskID  id `json:"task_id"`
+		AgentID id `json:"agent_id"`
+	}
+	reconcileCall struct {
+		Tasks []reconcileTask `json:"tasks"`
+	}
 	call struct {
 		Type        string           `json:"type"`
 		FrameworkID *id              `json:"framework_id,omitempty"`
@@ -105,6 +115,7 @@ type (
 		Decline     *declineCall     `json:"decline,omitempty"`
 		Kill        *killCall        `json:"kill,omitempty"`
 		Acknowledge *acknowledgeCall `json:"acknowledge,omitempty"`
+		Reconcile   *reconcileCall   `json:"reconcile,omitempty"`
 	}
 	message struct {
 		Type       string `json:"type"`
