@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,6 +30,8 @@ const (
 type caller struct {
 	conn   net.Conn
 	header []byte // of every request, up to the length of its body
+
+	answered atomic.Uint64 // calls
 
 	mu         sync.Mutex
 	queue      [][]byte
@@ -142,6 +145,7 @@ func (c *caller) read() error {
 		}
 		select {
 		case <-c.unanswered:
+			c.answered.Add(1)
 		default:
 			return errors.New("an answer without a call")
 		}

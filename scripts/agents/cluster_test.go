@@ -103,7 +103,7 @@ func TestCluster(t *testing.T) {
 	cfg := masterConfig(t)
 	master := startMaster(t, cfg)
 	args := []string{"-data-dir", cfg.DataDir, "-state", t.TempDir(), "-agents", "50", "-tasks-per-agent", "5", "-frameworks", "2", "-roles", "a,b",
-		"-start-delay", "0-50ms", "-delay", "0-10ms", "-disconnect-every", "15s", "-away", "0-200ms", "-racks", "5"}
+		"-start-delay", "0-50ms", "-delay", "0-10ms", "-disconnect-every", "5s", "-away", "0-200ms", "-racks", "5"}
 	s, err := parse(args, t.Output())
 	if err != nil {
 		t.Fatal(err)

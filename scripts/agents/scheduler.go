@@ -47,6 +47,8 @@ type scheduler struct {
 	tasks  map[mesos.TaskID]*placed
 	next   uint64
 	asking time.Time // when the master was asked for tasks last
+	// made counts the calls since the subscription; answered are how many of them were.
+	made, answered uint64
 
 	figures figures
 	now     time.Time
@@ -59,6 +61,9 @@ type placed struct {
 	state   v1.TaskState
 	ordered time.Time
 	doubted bool // nothing was heard of it since the stream broke
+	// acknowledged is the newest update that was, by the call of this number.
+	acknowledged mesos.UUID
+	call         uint64
 }
 
 // figures are what a framework has done and seen.
@@ -78,6 +83,7 @@ type figures struct {
 	Lost          int64  `json:"lost_tasks"` // of which nobody knows any more, or that were never started
 	Refused       int64  `json:"refused_tasks"`
 	Updates       int64  `json:"updates"`
+	Repeated      int64  `json:"repeated_updates"` // before their acknowledgement was sent
 	Acknowledged  int64  `json:"acknowledgements"`
 	Reconciled    int64  `json:"reconciled_tasks"`
 	Calls         int64  `json:"calls"`
@@ -89,7 +95,7 @@ func (f figures) plus(o figures) figures {
 	return figures{
 		f.Frameworks + o.Frameworks, f.Offers + o.Offers, f.Declined + o.Declined, f.Rescinded + o.Rescinded, f.Accepts + o.Accepts,
 		f.Launched + o.Launched, f.Ran + o.Ran, f.Live + o.Live, f.Running + o.Running, f.Finished + o.Finished, f.Failed + o.Failed,
-		f.Killed + o.Killed, f.Lost + o.Lost, f.Refused + o.Refused, f.Updates + o.Updates, f.Acknowledged + o.Acknowledged,
+		f.Killed + o.Killed, f.Lost + o.Lost, f.Refused + o.Refused, f.Updates + o.Updates, f.Repeated + o.Repeated, f.Acknowledged + o.Acknowledged,
 		f.Reconciled + o.Reconciled, f.Calls + o.Calls, f.Subscriptions + o.Subscriptions, f.Latency.plus(o.Latency),
 	}
 }
@@ -130,12 +136,14 @@ func (s *scheduler) call(t v1scheduler.Call_Type) *v1scheduler.Call {
 
 func (s *scheduler) emit(c *v1scheduler.Call) {
 	s.figures.Calls++
+	s.made++
 	s.calls = append(s.calls, c)
 }
 
 // Step takes one event and returns the calls to make, in order. The slice is good until the next step.
-func (s *scheduler) Step(now time.Time, ev *v1scheduler.Event) []*v1scheduler.Call {
-	s.now, s.calls = now, s.calls[:0]
+// answered is how many calls of this subscription the master has answered.
+func (s *scheduler) Step(now time.Time, ev *v1scheduler.Event, answered uint64) []*v1scheduler.Call {
+	s.now, s.calls, s.answered = now, s.calls[:0], answered
 	switch ev.GetType() {
 	case v1scheduler.Event_SUBSCRIBED:
 		s.subscribed(mesos.FrameworkID(ev.GetSubscribed().GetFrameworkId().GetValue()))
@@ -154,10 +162,10 @@ func (s *scheduler) Step(now time.Time, ev *v1scheduler.Event) []*v1scheduler.Ca
 // subscribed goes on after a break. What became of the tasks meanwhile is asked for later: another
 // leading master has to hear of them itself first.
 func (s *scheduler) subscribed(id mesos.FrameworkID) {
-	s.id, s.asking = id, s.now
+	s.id, s.asking, s.made = id, s.now, 0
 	s.figures.Subscriptions++
 	for _, t := range s.tasks {
-		t.doubted = true
+		t.doubted, t.call = true, 0
 	}
 }
 
@@ -240,14 +248,10 @@ func fits(offered, task []*v1.Resource) int {
 // update takes a status. One with a uuid is acknowledged.
 func (s *scheduler) update(status *v1.TaskStatus) {
 	s.figures.Updates++
-	id := mesos.TaskID(status.GetTaskId().GetValue())
+	t := s.tasks[mesos.TaskID(status.GetTaskId().GetValue())]
 	if len(status.GetUuid()) > 0 {
-		s.figures.Acknowledged++
-		c := s.call(v1scheduler.Call_ACKNOWLEDGE)
-		c.Acknowledge = &v1scheduler.Call_Acknowledge{AgentId: status.AgentId, TaskId: status.TaskId, Uuid: status.Uuid}
-		s.emit(c)
+		s.acknowledge(t, status)
 	}
-	t := s.tasks[id]
 	if t == nil {
 		return // it has ended, or is not of this run
 	}
@@ -270,11 +274,28 @@ func (s *scheduler) update(status *v1.TaskStatus) {
 	s.countEnd(state)
 	if ended(state) {
 		s.figures.Live--
-		delete(s.tasks, id)
+		delete(s.tasks, mesos.TaskID(status.GetTaskId().GetValue()))
 		if s.agents[t.agent]--; s.agents[t.agent] == 0 {
 			delete(s.agents, t.agent)
 		}
 	}
+}
+
+// acknowledge answers an update. One that comes again while its acknowledgement waits to be sent is only
+// counted: to answer all of them would make a master that is behind fall further behind.
+func (s *scheduler) acknowledge(t *placed, status *v1.TaskStatus) {
+	uuid, err := mesos.UUIDFromBytes(status.GetUuid())
+	if t != nil && err == nil {
+		if t.acknowledged == uuid && t.call > s.answered {
+			s.figures.Repeated++
+			return
+		}
+		t.acknowledged, t.call = uuid, s.made+1
+	}
+	s.figures.Acknowledged++
+	c := s.call(v1scheduler.Call_ACKNOWLEDGE)
+	c.Acknowledge = &v1scheduler.Call_Acknowledge{AgentId: status.AgentId, TaskId: status.TaskId, Uuid: status.Uuid}
+	s.emit(c)
 }
 
 // ended says that a task will not run any more, as far as this framework is concerned. One that is

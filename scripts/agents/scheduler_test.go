@@ -22,10 +22,12 @@ type play struct {
 	t    *testing.T
 	core *scheduler
 	now  time.Time
+	// answered are the calls that the master has answered; all unless the test says otherwise.
+	answered uint64
 }
 
 func newPlay(t *testing.T, perAgent int) *play {
-	p := &play{t: t, now: noon, core: newScheduler(schedulerConfig{
+	p := &play{t: t, now: noon, answered: 1 << 30, core: newScheduler(schedulerConfig{
 		Name: "f", Role: "fleet", User: "nobody", PerAgent: perAgent, Prefix: "t", StartDelay: time.Second,
 		Task: []*v1.Resource{amount("cpus", 0.1), amount("mem", 32)},
 	})}
@@ -40,7 +42,7 @@ func newPlay(t *testing.T, perAgent int) *play {
 func (p *play) give(ev *v1scheduler.Event) []string {
 	p.t.Helper()
 	var all []string
-	for _, c := range p.core.Step(p.now, ev) {
+	for _, c := range p.core.Step(p.now, ev, p.answered) {
 		if err := proto.CheckInitialized(c); err != nil {
 			p.t.Error(err)
 		}
@@ -99,7 +101,7 @@ func offer(cpus float64, agents ...string) *v1scheduler.Event {
 func status(task string, state v1.TaskState, own bool) *v1scheduler.Event {
 	s := &v1.TaskStatus{TaskId: mesos.TaskID(task).Proto(), State: state.Enum(), AgentId: mesos.AgentID("S1").Proto()}
 	if !own {
-		s.Uuid = make([]byte, 16)
+		s.Uuid = []byte{0, 1, 2, 3, 4, 5, 0x40, 7, 0x80, 9, 10, 11, 12, 13, 14, 15}
 	}
 	return &v1scheduler.Event{Type: v1scheduler.Event_UPDATE.Enum(), Update: &v1scheduler.Event_Update{Status: s}}
 }
@@ -170,4 +172,27 @@ func TestResubscribe(t *testing.T) {
 	if f := p.core.figures; f.Running != 2 || f.Ran != 2 {
 		t.Errorf("figures %+v", f)
 	}
+}
+
+// An update that comes again is answered again, but not while its acknowledgement waits to be sent.
+func TestRepeatedUpdate(t *testing.T) {
+	p := newPlay(t, 1)
+	p.give(offer(16, "S1"))
+	p.answered = 1
+	p.want(p.give(status("t1", v1.TaskState_TASK_STARTING, false)), "acknowledge t1@S1")
+	p.want(p.give(status("t1", v1.TaskState_TASK_STARTING, false)))
+	next := status("t1", v1.TaskState_TASK_RUNNING, false)
+	next.Update.Status.Uuid[6] = 0x41
+	p.want(p.give(next), "acknowledge t1@S1")
+	p.want(p.give(next))
+	p.answered = 3
+	p.want(p.give(next), "acknowledge t1@S1")
+	if f := p.core.figures; f.Repeated != 2 || f.Acknowledged != 3 || f.Updates != 5 {
+		t.Errorf("figures %+v", f)
+	}
+	// Another subscription has calls of its own.
+	p.want(p.give(&v1scheduler.Event{Type: v1scheduler.Event_SUBSCRIBED.Enum(), Subscribed: &v1scheduler.Event_Subscribed{FrameworkId: mesos.FrameworkID("F").Proto()}}))
+	p.answered = 0
+	p.want(p.give(next), "acknowledge t1@S1")
+	p.want(p.give(next))
 }

@@ -180,7 +180,7 @@ func (s *session) read(body io.Reader, calls *caller, silent *time.Timer) error 
 func (s *session) step(ev *v1scheduler.Event, calls *caller) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, call := range s.core.Step(time.Now(), ev) {
+	for _, call := range s.core.Step(time.Now(), ev, calls.answered.Load()) {
 		body, err := s.media.Marshal(call)
 		if err != nil {
 			return err
