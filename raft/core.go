@@ -210,10 +210,25 @@ func (c *core) admit(m *raftpb.Message) error {
 			return &NotLeaderError{Leader: c.leader}
 		}
 		c.lease.asked(c)
-	case raftpb.MsgApp, raftpb.MsgAppResp, raftpb.MsgVoteResp, raftpb.MsgPreVoteResp, raftpb.MsgSnap,
+	case raftpb.MsgApp:
+		return admitEntries(m)
+	case raftpb.MsgAppResp, raftpb.MsgVoteResp, raftpb.MsgPreVoteResp, raftpb.MsgSnap,
 		raftpb.MsgHeartbeat, raftpb.MsgTimeoutNow, raftpb.MsgReadIndexResp:
 	default:
 		return fmt.Errorf("%w: %v", errStrangeMessage, m.GetType())
+	}
+	return nil
+}
+
+// admitEntries checks that the entries of a message follow each other.
+func admitEntries(m *raftpb.Message) error {
+	index, term := m.GetIndex(), m.GetLogTerm()
+	for _, e := range m.GetEntries() {
+		if e.GetIndex() != index+1 || e.GetTerm() < term || e.GetTerm() > m.GetTerm() {
+			return fmt.Errorf("%w: entry %d of term %d follows %d of term %d, in term %d",
+				errStrangeMessage, e.GetIndex(), e.GetTerm(), index, term, m.GetTerm())
+		}
+		index, term = e.GetIndex(), e.GetTerm()
 	}
 	return nil
 }

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"go.etcd.io/raft/v3/raftpb"
 )
 
 // summed is a journal whose states can be compared; at one entry it goes wrong.
@@ -244,40 +242,4 @@ func TestSumsAreMadeAside(t *testing.T) {
 		delete(g.peers, behind)
 		g.net.add(behind, nil)
 	})
-}
-
-func TestAdmission(t *testing.T) {
-	x := newTable(t, 1, 2, 3)
-	x.elect(1)
-	term := x.status(1).Term
-	tests := []struct {
-		name string
-		m    *raftpb.Message
-		ok   bool
-	}{
-		{"empty", &raftpb.Message{}, false},
-		{"for another", &raftpb.Message{Type: raftpb.MsgAppResp.Enum(), From: new(uint64(2)), To: new(uint64(3)), Term: &term}, false},
-		{"from itself", &raftpb.Message{Type: raftpb.MsgAppResp.Enum(), From: new(uint64(1)), To: new(uint64(1)), Term: &term}, false},
-		{"from nobody", &raftpb.Message{Type: raftpb.MsgAppResp.Enum(), To: new(uint64(1)), Term: &term}, false},
-		{"without a term", &raftpb.Message{Type: raftpb.MsgApp.Enum(), From: new(uint64(2)), To: new(uint64(1))}, false},
-		{"local", &raftpb.Message{Type: raftpb.MsgHup.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: &term}, false},
-		{"check of the quorum", &raftpb.Message{Type: raftpb.MsgCheckQuorum.Enum(), From: new(^uint64(0)), To: new(uint64(1)), Term: &term}, false},
-		{"proposal", &raftpb.Message{Type: raftpb.MsgProp.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: &term, Entries: []*raftpb.Entry{{}}}, false},
-		{"hand-over", &raftpb.Message{Type: raftpb.MsgTransferLeader.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: &term}, false},
-		{"question without a name", &raftpb.Message{Type: raftpb.MsgReadIndex.Enum(), From: new(uint64(2)), To: new(uint64(1))}, false},
-		{"short answer", &raftpb.Message{Type: raftpb.MsgHeartbeatResp.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: &term, Context: []byte{1}}, false},
-		{"answer to the future", &raftpb.Message{Type: raftpb.MsgHeartbeatResp.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: &term, Context: []byte{1, 2, 3, 4, 5, 6, 7, 8}}, false},
-		{"answer from a stranger", &raftpb.Message{Type: raftpb.MsgHeartbeatResp.Enum(), From: new(uint64(99)), To: new(uint64(1)), Term: &term}, false},
-		{"answer", &raftpb.Message{Type: raftpb.MsgHeartbeatResp.Enum(), From: new(uint64(2)), To: new(uint64(1)), Term: &term}, true},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			if err := x.members[1].Step(test.m, x.now); (err == nil) != test.ok {
-				t.Errorf("error %v, want accepted %v", err, test.ok)
-			}
-			x.tick(1)
-			x.wantLeader(1)
-		})
-	}
-	x.mustPropose(1, "entry")
 }
