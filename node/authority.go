@@ -3,7 +3,6 @@ package node
 import (
 	"bytes"
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -165,25 +164,29 @@ func (s *steward) setAuthorities(ctx context.Context, list []*registry.Authority
 	return err
 }
 
+// retireAfter is how long beyond the lifetime of certificates an old authority is trusted: it may have signed
+// one while the new one was being announced, on another master's clock.
+const retireAfter = 10 * time.Minute
+
 // retireAuthorities drops authorities of which every certificate has ended.
 func (s *steward) retireAuthorities(ctx context.Context, now time.Time) error {
 	c, ok := s.registry().Cluster()
 	if !ok || len(c.GetAuthorities()) < 2 {
 		return nil
 	}
-	newest, err := x509.ParseCertificate(c.GetAuthorities()[0].GetCertificate())
+	// A certificate of an older one was signed before the newest came to issue, which is soon after it was
+	// made. An announced successor stands behind the issuing one and is younger.
+	newest, err := trust.AuthorityMade(c.GetAuthorities()[0].GetCertificate())
 	if err != nil {
 		return err
 	}
-	// A certificate of an older one was signed before the newest came to be. An announced successor
-	// stands behind the issuing one and is younger.
 	var keep []*registry.Authority
 	for i, a := range c.GetAuthorities() {
-		cert, err := x509.ParseCertificate(a.GetCertificate())
+		made, err := trust.AuthorityMade(a.GetCertificate())
 		if err != nil {
 			return err
 		}
-		if i == 0 || cert.NotBefore.After(newest.NotBefore) || now.Before(newest.NotBefore.Add(2*time.Hour+s.n.config.CertificateLifetime)) {
+		if i == 0 || made.After(newest) || now.Before(newest.Add(s.n.config.CertificateLifetime+retireAfter)) {
 			keep = append(keep, a)
 		}
 	}

@@ -235,8 +235,13 @@ func TestNodeVerbs(t *testing.T) {
 
 // Certificates are renewed, and the authority is replaced, while the cluster runs. CLU-21
 func TestRotateAuthority(t *testing.T) {
-	a := startNode(t, masterConfig(t, "a"))
-	b := joinNode(t, a, masterConfig(t, "b"), api.TokenAny)
+	short := func(name string) Config { // the old authority outlives all that it has signed, not more
+		cfg := masterConfig(t, name)
+		cfg.CertificateLifetime = 2 * time.Minute
+		return cfg
+	}
+	a := startNode(t, short("a"))
+	b := joinNode(t, a, short("b"), api.TokenAny)
 	before := b.credentials.Chain()[0]
 	if err := b.askRenewal(); err != nil {
 		t.Fatal(err)
@@ -257,6 +262,9 @@ func TestRotateAuthority(t *testing.T) {
 			}
 			return sameCertificates(n.credentials.Chain()[1:2], n.credentials.Authorities()[:1])
 		})
+	}
+	if got := len(a.credentials.Authorities()); got != 2 {
+		t.Errorf("%d authorities are trusted, want the old one too", got)
 	}
 	stored, err := b.files.Load()
 	if err != nil {

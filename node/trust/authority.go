@@ -114,6 +114,15 @@ func (a *Authority) KeyDER() []byte {
 	return der
 }
 
+// AuthorityMade is when the authority of a certificate was made, as NewAuthority was told.
+func AuthorityMade(certDER []byte) (time.Time, error) {
+	cert, err := parseAuthority(certDER)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return cert.NotBefore.Add(authorityBackdate), nil
+}
+
 // NotAfter is when its certificate ends, and with it all that it has signed.
 func (a *Authority) NotAfter() time.Time { return a.cert.NotAfter }
 
