@@ -115,7 +115,7 @@ func (s *settings) schedulers(task []*v1.Resource, run string) []schedulerConfig
 	for i := range s.frameworks {
 		share := s.tasksPerAgent*(i+1)/s.frameworks - s.tasksPerAgent*i/s.frameworks
 		all = append(all, schedulerConfig{
-			Name: fmt.Sprintf("fleet-%d", i), Role: roles[i%len(roles)], User: s.user, PerAgent: share, Task: task,
+			Name: fmt.Sprintf("fleet-%d", i), Role: roles[i%len(roles)], User: s.user, PerAgent: share, Task: task, AtOnce: s.atOnce / s.frameworks,
 			Prefix: fmt.Sprintf("%s-%d-", run, i), StartDelay: s.script.StartDelay.most(),
 		})
 	}

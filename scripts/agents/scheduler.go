@@ -32,6 +32,8 @@ type schedulerConfig struct {
 	PerAgent int
 	// Task is what one task needs.
 	Task []*v1.Resource
+	// AtOnce bounds the tasks that are launched and do not run yet: beyond it, offers are kept for a while.
+	AtOnce int
 	// Prefix begins the ids of all tasks. No other run may have the same.
 	Prefix string
 	// StartDelay is the longest that a task takes to run by its script.
@@ -47,6 +49,8 @@ type scheduler struct {
 	tasks  map[mesos.TaskID]*placed
 	next   uint64
 	asking time.Time // when the master was asked for tasks last
+	kept   []*v1.Offer
+	coming int // tasks that do not run yet
 	// made counts the calls since the subscription; answered are how many of them were.
 	made, answered uint64
 
@@ -148,21 +152,25 @@ func (s *scheduler) Step(now time.Time, ev *v1scheduler.Event, answered uint64) 
 	case v1scheduler.Event_SUBSCRIBED:
 		s.subscribed(mesos.FrameworkID(ev.GetSubscribed().GetFrameworkId().GetValue()))
 	case v1scheduler.Event_OFFERS:
-		s.offers(ev.GetOffers().GetOffers())
+		s.figures.Offers += int64(len(ev.GetOffers().GetOffers()))
+		s.kept = append(s.kept, ev.GetOffers().GetOffers()...)
 	case v1scheduler.Event_RESCIND:
 		s.figures.Rescinded++
+		id := ev.GetRescind().GetOfferId().GetValue()
+		s.kept = slices.DeleteFunc(s.kept, func(o *v1.Offer) bool { return o.GetId().GetValue() == id })
 	case v1scheduler.Event_UPDATE:
 		s.update(ev.GetUpdate().GetStatus())
 	case v1scheduler.Event_HEARTBEAT:
 		s.askForUnheard()
 	}
+	s.offers()
 	return s.calls
 }
 
 // subscribed goes on after a break. What became of the tasks meanwhile is asked for later: another
 // leading master has to hear of them itself first.
 func (s *scheduler) subscribed(id mesos.FrameworkID) {
-	s.id, s.asking, s.made = id, s.now, 0
+	s.id, s.asking, s.made, s.kept = id, s.now, 0, nil
 	s.figures.Subscriptions++
 	for _, t := range s.tasks {
 		t.doubted, t.call = true, 0
@@ -170,18 +178,24 @@ func (s *scheduler) subscribed(id mesos.FrameworkID) {
 }
 
 // offers launches on each agent what is missing there, and declines the rest of the offers.
-func (s *scheduler) offers(offers []*v1.Offer) {
+func (s *scheduler) offers() {
 	var declined []*v1.OfferID
-	for _, o := range offers {
-		s.figures.Offers++
+	used := 0
+	for _, o := range s.kept {
 		agent := mesos.AgentID(o.GetAgentId().GetValue())
 		missing := min(s.PerAgent-s.agents[agent], fits(o.GetResources(), s.Task))
+		if missing > 0 && s.coming >= s.AtOnce {
+			break
+		}
+		used++
 		if missing <= 0 {
 			declined = append(declined, o.Id)
 			continue
 		}
 		s.accept(o, agent, missing)
 	}
+	clear(s.kept[:used])
+	s.kept = s.kept[used:]
 	if len(declined) > 0 {
 		s.figures.Declined += int64(len(declined))
 		c := s.call(v1scheduler.Call_DECLINE)
@@ -203,6 +217,7 @@ func (s *scheduler) accept(o *v1.Offer, agent mesos.AgentID, count int) {
 		s.tasks[id] = &placed{agent: agent, state: v1.TaskState_TASK_STAGING, ordered: s.now}
 	}
 	s.agents[agent] += count
+	s.coming += count
 	s.figures.Accepts++
 	s.figures.Launched += int64(count)
 	s.figures.Live += int64(count)
@@ -265,10 +280,16 @@ func (s *scheduler) update(status *v1.TaskStatus) {
 	}
 	if state == v1.TaskState_TASK_RUNNING && t.state != state {
 		s.figures.Running++
-		if t.state == v1.TaskState_TASK_STAGING || t.state == v1.TaskState_TASK_STARTING {
+		if coming(t.state) {
 			s.figures.Ran++
 			s.figures.Latency.add(s.now.Sub(t.ordered))
 		}
+	}
+	switch {
+	case coming(t.state) && !coming(state):
+		s.coming--
+	case !coming(t.state) && coming(state): // its agent has come back
+		s.coming++
 	}
 	t.state = state
 	s.countEnd(state)
@@ -302,6 +323,11 @@ func (s *scheduler) acknowledge(t *placed, status *v1.TaskStatus) {
 // unreachable may come back with its agent.
 func ended(state v1.TaskState) bool {
 	return mesos.Terminal(state) || state == v1.TaskState_TASK_UNKNOWN
+}
+
+// coming says that a task does not run yet.
+func coming(state v1.TaskState) bool {
+	return state == v1.TaskState_TASK_STAGING || state == v1.TaskState_TASK_STARTING
 }
 
 func (s *scheduler) countEnd(state v1.TaskState) {

@@ -28,7 +28,7 @@ type play struct {
 
 func newPlay(t *testing.T, perAgent int) *play {
 	p := &play{t: t, now: noon, answered: 1 << 30, core: newScheduler(schedulerConfig{
-		Name: "f", Role: "fleet", User: "nobody", PerAgent: perAgent, Prefix: "t", StartDelay: time.Second,
+		Name: "f", Role: "fleet", User: "nobody", PerAgent: perAgent, AtOnce: 100, Prefix: "t", StartDelay: time.Second,
 		Task: []*v1.Resource{amount("cpus", 0.1), amount("mem", 32)},
 	})}
 	if c := p.core.subscribe(); c.FrameworkId != nil || c.GetSubscribe().GetFrameworkInfo().Id != nil {
@@ -195,4 +195,25 @@ func TestRepeatedUpdate(t *testing.T) {
 	p.answered = 0
 	p.want(p.give(next), "acknowledge t1@S1")
 	p.want(p.give(next))
+}
+
+// Offers wait while enough tasks are on their way, those that were rescinded or are of another
+// subscription excepted.
+func TestAtOnce(t *testing.T) {
+	p := newPlay(t, 2)
+	p.core.AtOnce = 3
+	p.want(p.give(offer(16, "S1", "S2", "S3", "S4")), "accept O-S1: t1@S1 t2@S1", "accept O-S2: t3@S2 t4@S2")
+	p.want(p.give(&v1scheduler.Event{Type: v1scheduler.Event_RESCIND.Enum(), Rescind: &v1scheduler.Event_Rescind{OfferId: mesos.OfferID("O-S3").Proto()}}))
+	p.want(p.give(status("t1", v1.TaskState_TASK_RUNNING, true)))
+	p.want(p.give(status("t1", v1.TaskState_TASK_RUNNING, true))) // no news
+	p.want(p.give(status("t3", v1.TaskState_TASK_FAILED, true)), "accept O-S4: t5@S4 t6@S4")
+	p.want(p.give(offer(16, "S5")))
+	p.give(&v1scheduler.Event{Type: v1scheduler.Event_SUBSCRIBED.Enum(), Subscribed: &v1scheduler.Event_Subscribed{FrameworkId: mesos.FrameworkID("F").Proto()}})
+	for _, id := range []string{"t2", "t4", "t5", "t6"} {
+		p.want(p.give(status(id, v1.TaskState_TASK_RUNNING, true)))
+	}
+	if p.core.coming != 0 || len(p.core.kept) != 0 {
+		t.Errorf("%d tasks coming, %d offers kept", p.core.coming, len(p.core.kept))
+	}
+	p.want(p.give(offer(16, "S2")), "accept O-S2: t7@S2")
 }

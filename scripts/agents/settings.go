@@ -37,6 +37,7 @@ type settings struct {
 	frameworks    int
 	roles         string
 	taskResources string
+	atOnce        int
 	user          string
 	media         mesos.MediaType
 
@@ -122,6 +123,7 @@ func (s *settings) declareRun(fs *flag.FlagSet) {
 	fs.IntVar(&s.frameworks, "frameworks", 1, "`number` of frameworks that share these tasks")
 	fs.StringVar(&s.roles, "roles", "fleet", "`roles` of the frameworks in turn, with commas between")
 	fs.StringVar(&s.taskResources, "task-resources", "cpus:0.1;mem:32", "what one task needs; the default fits 160 times into an agent")
+	fs.IntVar(&s.atOnce, "at-once", 10000, "`number` of tasks that may be launched and not run yet, over all frameworks")
 	fs.StringVar(&s.user, "user", "nobody", "`user` of the frameworks")
 	fs.Func("content", "protobuf (if not given) or json: encoding of the frameworks' calls and events", func(text string) error {
 		media, ok := map[string]mesos.MediaType{"protobuf": mesos.Protobuf, "json": mesos.JSON}[text]
@@ -160,6 +162,7 @@ func (s *settings) validate() error {
 	least("regions", s.regions, 0)
 	least("tasks-per-agent", s.tasksPerAgent, 0)
 	least("frameworks", s.frameworks, 1)
+	least("at-once", s.atOnce, s.frameworks)
 	least("joins", s.joins, 1)
 	least("dials", s.dials, 1)
 	if s.first+s.agents > maxNumber {
