@@ -316,3 +316,34 @@ func TestMarkKeptAgentGone(t *testing.T) {
 		t.Fatalf("%d overdue", v.Overdue)
 	}
 }
+
+// SCH-270: tasks of other agents that are lost as well may still come back.
+func TestMarkAgentGoneSparesOthers(t *testing.T) {
+	h := lostAgent(t)
+	h.register(2)
+	h.wait(3 * time.Second)
+	h.take(1)
+	answered(t, "MARK_AGENT_GONE", h.markGone("m-S1"), 200, "")
+	same(t, "aware", brief(h.take(1)), []string{})
+	if n := len(h.view().State.GetTasks.GetUnreachableTasks()); n != 2 {
+		t.Errorf("%d tasks are left to come back", n)
+	}
+}
+
+// OPR-56: an agent whose connection ended before it heard its id is taken back. A mark that comes between
+// finds it known, and then not any more.
+func TestMarkAgentGoneOfAgentTakenBack(t *testing.T) {
+	h := newHarness(t, testConfig())
+	h.auto = false
+	h.agent(1, `{"register":{"agent":`+agentInfo+`,"version":"0.1.0"}}`)
+	answered(t, "while it is admitted", h.markGone("m-S0"), 503, "Agent 'm-S0' is being admitted")
+	h.do(AgentDisconnected{Conn: 1})
+	h.commitNext()
+	r := h.beginMark("m-S0")
+	h.commitNext()
+	h.commitNext()
+	answered(t, "MARK_AGENT_GONE", h.answers[r], 404, "Agent 'm-S0' not found")
+	if _, gone := h.registry.Gone("m-S0"); gone || metric(h, "slave_removals") != 0 || metric(h, "slave_shutdowns_canceled") != 1 {
+		t.Errorf("gone: %t, removals %v", gone, metric(h, "slave_removals"))
+	}
+}
