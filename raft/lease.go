@@ -24,6 +24,10 @@ const leaseContextBytes = 8
 // that a ticker may deliver late. The lease is shorter by one more, for clocks that run at different
 // speeds. It starts when the round was begun, not when it was answered.
 //
+// A machine that is suspended as a whole, or a paused virtual one, counts no time while the others do. For
+// as long as its lease seems to run it may act beside a new leader; what it sends carries an older term, and
+// nothing of it is committed.
+//
 // Members are changed one at a time, and a change counts for a member when it applied the entry.
 // Quorums of neighbouring configurations have a voter in common, so that is enough as long as whoever
 // could be elected uses the leader's configuration or a neighbour of it. It does:

@@ -574,7 +574,7 @@ func (w *storm) finish() {
 }
 
 var (
-	stormSeeds = flag.Int("raft.seeds", 40, "how many seeds TestStorm runs")
+	stormSeeds = flag.Int("raft.seeds", 20, "how many seeds TestStorm runs")
 	stormFirst = flag.Uint64("raft.seed", 1, "the first of them")
 )
 
@@ -584,6 +584,9 @@ var (
 // CLU-31 CLU-32 CLU-33 CLU-37
 func TestStorm(t *testing.T) {
 	total := map[string]int{}
+	if testing.Short() {
+		*stormSeeds = min(*stormSeeds, 5)
+	}
 	for seed := *stormFirst; seed < *stormFirst+uint64(*stormSeeds); seed++ {
 		w := newStorm(t, seed, 1+int(seed%5))
 		w.repeat(40*time.Millisecond, w.write)
