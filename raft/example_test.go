@@ -16,7 +16,10 @@ import (
 )
 
 // The registry is what clusterd replicates; package raft knows nothing of it.
-var _ raft.StateMachine = (*registry.Machine)(nil)
+var (
+	_ raft.StateMachine = (*registry.Machine)(nil)
+	_ raft.Hasher       = (*registry.Machine)(nil)
+)
 
 func Example() {
 	dir, err := os.MkdirTemp("", "raft")
