@@ -41,7 +41,10 @@ type leader struct {
 		hash  string
 	}
 
-	mu     sync.Mutex
+	// owners are the nodes of agents, by which nobody takes another's for its own.
+	owners map[mesos.AgentID]string
+
+	mu     sync.Mutex // guards owners and what follows
 	conns  map[master.ConnID]*attendance
 	closed bool
 
@@ -63,9 +66,14 @@ func newLeader(cfg leaderConfig) *leader {
 	l := &leader{
 		log: cfg.log, steward: cfg.steward, roll: newRoll(), self: cfg.self, term: cfg.term, cancel: cancel, changed: make(chan struct{}, 1),
 		box: newMailbox[master.Event](masterPlaces), front: newFront[*v1scheduler.Event, *master.Picture](),
-		conns: make(map[master.ConnID]*attendance), proposals: make(chan *registry.Op, 1<<16),
+		conns: make(map[master.ConnID]*attendance), owners: make(map[mesos.AgentID]string), proposals: make(chan *registry.Op, 1<<16),
 	}
 	l.steward.l = l
+	for _, node := range l.registry().Nodes() {
+		if id := node.GetAgentId().GetValue(); id != "" {
+			l.owners[mesos.AgentID(id)] = node.GetId()
+		}
+	}
 	l.wg.Go(func() { l.commit(ctx) })
 	l.wg.Go(func() { l.steward.run(ctx) })
 	l.wg.Go(func() {

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"clusterd/node/api"
+	"clusterd/node/mesos"
 	v1 "clusterd/node/mesos/v1"
 	"clusterd/node/trust"
 	"clusterd/raft/registry"
@@ -518,4 +519,18 @@ func TestRecover(t *testing.T) {
 	startNode(t, configs["a"])
 	startNode(t, configs["b"])
 	until(t, "three voters again", func() bool { return raftStates(t, c) == "a:voter b:voter c:leader" })
+}
+
+// No node takes the agent of another for its own. CLU-20
+func TestAgentOwner(t *testing.T) {
+	l := &leader{owners: map[mesos.AgentID]string{"A": "n1"}}
+	for _, test := range []struct {
+		node  string
+		agent mesos.AgentID
+		want  bool
+	}{{"n1", "A", true}, {"n2", "A", false}, {"n2", "B", true}, {"n2", "", true}} {
+		if got := l.owns(&attendance{node: test.node}, test.agent); got != test.want {
+			t.Errorf("node %s owns agent %q: %v", test.node, test.agent, got)
+		}
+	}
 }

@@ -33,6 +33,7 @@ type peerPort struct {
 
 	mu     sync.Mutex
 	places strangers
+	told   remarks
 	conns  map[net.Conn]string // to the node id behind it, empty if others end the connection or it is not known yet
 	closed bool
 }
@@ -67,6 +68,29 @@ func (p *peerPort) serve() {
 			p.take(conn, leave)
 		})
 	}
+}
+
+// remarks lets a thing be said once a minute for each address.
+type remarks struct {
+	mu   sync.Mutex
+	said map[string]time.Time
+}
+
+// maxSaid bounds what is remembered; beyond it all is said again.
+const maxSaid = 1024
+
+func (s *remarks) due(addr string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if now.Sub(s.said[addr]) < time.Minute {
+		return false
+	}
+	if len(s.said) >= maxSaid || s.said == nil {
+		s.said = make(map[string]time.Time)
+	}
+	s.said[addr] = now
+	return true
 }
 
 // strangers counts connections of which it is not known yet who is behind them, by address.
@@ -111,7 +135,7 @@ func (p *peerPort) take(raw net.Conn, known func()) {
 	remote := remoteIP(conn)
 	if err != nil {
 		level := slog.LevelDebug // a port that is open is knocked at
-		if trust.Distrusted(err) {
+		if trust.Distrusted(err) && p.told.due(remote) {
 			level = slog.LevelWarn
 		}
 		p.n.log.Log(p.n.ctx, level, "handshake between nodes failed", slog.String("remote", remote), slog.Any("error", err))

@@ -299,6 +299,11 @@ func (l *leader) fromNode(a *attendance, remote string, m *wire.FromNode) error 
 	a.mu.Unlock()
 	switch m := m.GetMessage().(type) {
 	case *wire.FromNode_Agent:
+		if r := m.Agent.GetRegister(); r != nil && !l.owns(a, mesos.AgentID(r.GetAgent().GetId().GetValue())) {
+			id := r.GetAgent().GetId().GetValue()
+			l.log.Warn("agent of another node refused", slog.String("agent_id", id), slog.String("node_id", a.node), slog.String("remote", remote))
+			return fmt.Errorf("agent %s belongs to another node", id)
+		}
 		return l.box.offer(context.Background(), master.FromAgent{Conn: a.id, Remote: remote, Message: m.Agent})
 	case *wire.FromNode_Beat:
 		a.mu.Lock()
@@ -313,6 +318,15 @@ func (l *leader) fromNode(a *attendance, remote string, m *wire.FromNode) error 
 	return fmt.Errorf("a frame of kind %T in the midst of a stream", m.GetMessage())
 }
 
+// owns says whether an agent is that of the node, as far as is known: one that was never heard of may be
+// anyone's. A node has one agent at a time, and a wiped one leaves its old behind.
+func (l *leader) owns(a *attendance, id mesos.AgentID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	owner, known := l.owners[id]
+	return !known || owner == a.node
+}
+
 // sendAgent writes a frame for the agent of a node, and learns the id that the agent is given.
 func (l *leader) sendAgent(conn master.ConnID, m *wire.ToAgent) {
 	a := l.conn(conn)
@@ -321,6 +335,9 @@ func (l *leader) sendAgent(conn master.ConnID, m *wire.ToAgent) {
 	}
 	if r := m.GetRegistered(); r != nil {
 		id := mesos.AgentID(r.GetAgentId().GetValue())
+		l.mu.Lock()
+		l.owners[id] = a.node
+		l.mu.Unlock()
 		a.mu.Lock()
 		news := a.agent != id
 		a.agent = id

@@ -42,9 +42,6 @@ func (m *Master) register(ev FromAgent) {
 	switch {
 	case gone:
 		m.turnAway(c, markedGone)
-	case registered && (a.info.GetHostname() != reg.GetAgent().GetHostname() || moved(a.ip, reg.GetIp())),
-		recovered && r.info.GetHostname() != reg.GetAgent().GetHostname():
-		m.turnAway(c, "Agent "+string(id)+" attempted to re-register with a different IP / hostname") // SCH-272
 	case registered && ev.Conn < a.conn:
 		m.emit(CloseAgent{Conn: c.id}) // it was opened before the one that the agent has now
 		delete(m.conns, c.id)
@@ -70,9 +67,6 @@ func (m *Master) register(ev FromAgent) {
 		}}, false)
 	}
 }
-
-// moved reports whether an agent says that it is reached at another IP than before.
-func moved(before, now string) bool { return before != "" && now != "" && before != now }
 
 // turnAway tells an agent to end, and why.
 func (m *Master) turnAway(c *conn, reason string) {
@@ -173,12 +167,15 @@ func (m *Master) reconnect(a *agent, c *conn, ev FromAgent, total alloc.Resource
 	a.away = nil
 	m.away.delete(a.id)
 	m.spare(a.id)
+	// Mesos ends an agent that comes back with another address (SCH-272): its id could be a copy. Here the
+	// node's certificate says whose it is, and a machine may move (CLU-36).
+	was := a.url.GetAddress()
 	if !proto.Equal(a.info, reg.GetAgent()) {
 		a.info = reg.GetAgent()
 		m.propose(updateAgentOp(a.info), func(registry.Result, error) {})
 	}
 	a.describe(reg, host(ev.Remote))
-	if !a.total.Equal(total) {
+	if !a.total.Equal(total) || !proto.Equal(was, a.url.GetAddress()) {
 		for o := range a.offers.values() {
 			m.withdraw(o, true, 0)
 		}
