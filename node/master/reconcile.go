@@ -42,7 +42,12 @@ func (m *Master) reconcileUnknown(f *framework, id mesos.TaskID, agent *v1.Agent
 		if !a.connected() && !f.info.GetCheckpoint() {
 			return // the task was given up when the agent went, and may come back with it (SCH-266)
 		}
-		m.sendUnknown(f, id, agent, v1.TaskState_TASK_GONE, "Reconciliation: Task is unknown to the agent", nil)
+		const message = "Reconciliation: Task is unknown to the agent"
+		if t, ok := f.unreachable.get(id); ok { // lost with the agent, which is back without it: it has ended
+			m.endTask(t, v1.TaskState_TASK_GONE, v1.TaskStatus_REASON_RECONCILIATION, message)
+			return
+		}
+		m.sendUnknown(f, id, agent, v1.TaskState_TASK_GONE, message, nil)
 		return
 	}
 	if lost, ok := m.registry.Unreachable(string(aid)); ok {
