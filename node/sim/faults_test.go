@@ -15,6 +15,8 @@ type kind struct {
 
 var kinds []kind
 
+func (k kind) String() string { return k.name }
+
 func init() {
 	kinds = []kind{
 		{"kill", (*world).killOne},
@@ -74,18 +76,21 @@ func (w *world) leading() *machine {
 
 // outage is how long something lasts: mostly short.
 func (w *world) outage() time.Duration {
-	if w.chance(700) {
+	switch {
+	case w.chance(150):
+		return w.between(time.Millisecond, 50*time.Millisecond)
+	case w.chance(700):
 		return w.between(50*time.Millisecond, 4*time.Second)
 	}
 	return w.between(4*time.Second, 30*time.Second)
 }
 
-func (w *world) killOne() { w.restart(w.victim()) }
+func (w *world) killOne() { w.restart(w.victim(), w.outage()) }
 
-func (w *world) restart(m *machine) {
+func (w *world) restart(m *machine, after time.Duration) {
 	if m.process != nil && !m.process.dead {
 		m.process.kill("killed")
-		m.startIn(w.outage())
+		m.startIn(after)
 	}
 }
 
@@ -142,9 +147,9 @@ func (w *world) troubleLeader() {
 		return
 	}
 	master := func(o *machine) bool { return o.number < w.plan.eligible }
-	switch w.rng.IntN(6) {
+	switch w.rng.IntN(7) {
 	case 0:
-		w.restart(m)
+		w.restart(m, w.outage())
 	case 1:
 		m.stand(w.outage())
 	case 2: // away from all
@@ -155,18 +160,56 @@ func (w *world) troubleLeader() {
 		w.divide(w.outage(), func(from, to *machine) bool { return from == m && master(to) })
 	case 5: // it is heard, but does not hear
 		w.divide(w.outage(), func(from, to *machine) bool { return to == m && master(from) })
+	case 6: // away from one other master, while those that reach both come and go
+		other, d := pick(w, w.nodes[:w.plan.eligible]), w.between(time.Second, 8*time.Second)
+		w.divide(d, func(from, to *machine) bool { return from == m && to == other || from == other && to == m })
+		for _, third := range w.nodes[:w.plan.eligible] {
+			for range w.rng.IntN(4) {
+				if third != m && third != other {
+					w.after(w.between(0, d), func() { w.restart(third, w.between(time.Millisecond, 400*time.Millisecond)) })
+				}
+			}
+		}
 	}
+}
+
+// stream is one between two machines, mostly; nil if there is none.
+func (w *world) stream() *conn {
+	var far []*conn
+	for _, c := range w.net.conns {
+		if c.ends[0].owner.machine != c.ends[1].owner.machine {
+			far = append(far, c)
+		}
+	}
+	switch {
+	case len(far) > 0 && w.chance(900):
+		return pick(w, far)
+	case len(w.net.conns) > 0:
+		return pick(w, w.net.conns)
+	}
+	return nil
 }
 
 func (w *world) cutStream() {
-	if len(w.net.conns) > 0 {
-		pick(w, w.net.conns).cut()
+	for range 1 + w.rng.IntN(3) {
+		if c := w.stream(); c != nil {
+			c.cut()
+		}
 	}
 }
 
+// stallStream keeps one direction of a stream from delivering for a while. What is stalled may be cut.
 func (w *world) stallStream() {
-	if len(w.net.conns) > 0 {
-		pick(w, w.net.conns).ends[w.rng.IntN(2)].stall(w.outage())
+	for range 1 + w.rng.IntN(3) {
+		c := w.stream()
+		if c == nil {
+			return
+		}
+		d := w.outage()
+		c.ends[w.rng.IntN(2)].stall(d)
+		if w.chance(300) {
+			w.after(w.between(0, d), c.cut)
+		}
 	}
 }
 

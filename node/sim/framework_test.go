@@ -26,6 +26,7 @@ type framework struct {
 	roles    []string
 	tasks    []*task // of all ids, in the order of their launch
 	launches int     // tasks to launch yet
+	pace     int     // of 1000 offers, how many are used
 
 	scheduler *scheduler
 }
@@ -34,6 +35,7 @@ func newFramework(w *world, m *machine, n int) *framework {
 	f := &framework{
 		w: w, name: fmt.Sprintf("f%d", n), machine: m, durable: w.chance(800), aware: w.chance(800),
 		failover: w.between(20*time.Second, 200*time.Second), roles: []string{"*"}, launches: 5 + w.rng.IntN(w.plan.tasks),
+		pace: 100 + w.rng.IntN(800),
 	}
 	if w.chance(300) {
 		f.failover = w.between(0, 10*time.Second)

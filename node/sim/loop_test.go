@@ -19,8 +19,6 @@ type loop[E, F any] struct {
 	// carry carries out one effect. ready, if set, says before each turn whether the core may go on.
 	carry func(F)
 	ready func() bool
-	// show renders an event or effect for the trace.
-	show func(any) string
 	// idle says of a step that nothing came of it that matters. The check of the core is left to the next
 	// one that is not: most of the time goes into checks.
 	idle func(E, []F) bool
@@ -78,9 +76,9 @@ func (l *loop[E, F]) step(ev E) {
 	effects := l.core.Step(now, ev)
 	w.mix(uint64(len(effects)))
 	if w.trace != nil {
-		w.logf(l.p.machine.name, "%s < %s", l.name, l.show(ev))
+		w.logf(l.p.machine.name, "%s < %s", l.name, show(ev))
 		for _, f := range effects {
-			w.logf(l.p.machine.name, "%s > %s", l.name, l.show(f))
+			w.logf(l.p.machine.name, "%s > %s", l.name, show(f))
 		}
 	}
 	if l.idle == nil || !l.idle(ev, effects) {

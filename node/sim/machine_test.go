@@ -24,8 +24,6 @@ type machine struct {
 	node       *nodeDisk
 	containers map[string]*container
 	launched   []*container // in order of launch; ended and forgotten ones are taken out
-	// begin starts the daemon's parts in a new process.
-	begin func(p *process)
 }
 
 // paused says whether the machine stands still, as a virtual machine does that is being moved.
@@ -91,7 +89,7 @@ func (m *machine) start() {
 	m.w.logf(m.name, "starts")
 	p := &process{machine: m}
 	m.process = p
-	m.begin(p)
+	p.begin()
 }
 
 // startIn has the daemon started after a while, as a supervisor does.

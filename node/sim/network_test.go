@@ -237,6 +237,9 @@ func (c *conn) resume() {
 // cut breaks the stream: of what is on its way some arrives, then both ends learn of it in their time.
 func (c *conn) cut() {
 	for _, e := range c.ends {
+		if e.closed {
+			continue
+		}
 		e.stalled = 1 << 62
 		e.lose("connection broken", c.n.w.between(0, 3*time.Second))
 	}

@@ -36,7 +36,7 @@ func (s *scheduler) answer(o *v1.Offer) {
 		s.offers = slices.Delete(s.offers, i, i+1)
 		refuse := &v1.Filters{RefuseSeconds: proto.Float64([]float64{0, 1, 5}[s.w.rng.IntN(3)])}
 		ids := []*v1.OfferID{o.Id}
-		if s.w.calm || s.f.launches <= 0 || s.w.chance(200) {
+		if s.w.calm || s.f.launches <= 0 || !s.w.chance(s.f.pace) {
 			if s.f.launches <= 0 && !s.suppressed {
 				s.suppress()
 			}
@@ -63,7 +63,7 @@ func (s *scheduler) suppress() {
 func (s *scheduler) launch(o *v1.Offer) []*v1.TaskInfo {
 	cpus, mem := amount(o, "cpus"), amount(o, "mem")
 	var tasks []*v1.TaskInfo
-	for range 1 + s.w.rng.IntN(4) {
+	for range 1 + s.w.rng.IntN(3) {
 		need := []float64{0.1, 0.2, 0.5, 1}[s.w.rng.IntN(4)]
 		custom := s.w.chance(s.w.plan.customExecutors)
 		with := need

@@ -32,7 +32,7 @@ type plan struct {
 func newPlan(r *rand.Rand) plan {
 	between := func(low, high time.Duration) time.Duration { return low + time.Duration(r.Int64N(int64(high-low))) }
 	p := plan{
-		masters: 3, frameworks: 2 + r.IntN(3), tasks: 8 + r.IntN(20), taskTime: between(2*time.Second, 30*time.Second),
+		masters: 3, frameworks: 2 + r.IntN(3), tasks: 10 + r.IntN(50), taskTime: between(2*time.Second, 30*time.Second),
 		faulty: between(20*time.Second, 60*time.Second), every: between(300*time.Millisecond, 4*time.Second),
 		pingTimeout: between(time.Second, 3*time.Second), pings: 3 + r.IntN(3), reregister: between(15*time.Second, 40*time.Second),
 		heartbeat: between(2*time.Second, 6*time.Second), reconcile: between(8*time.Second, 20*time.Second),
@@ -51,6 +51,9 @@ func newPlan(r *rand.Rand) plan {
 	p.replaceAfter = between(8*time.Second, 40*time.Second)
 	p.snapshotEntries, p.keepEntries = uint64(10+r.IntN(200)), uint64(r.IntN(50))
 	p.writes = between(100*time.Millisecond, 2*time.Second)
+	if r.IntN(3) == 0 {
+		p.writes = between(5*time.Second, 60*time.Second) // then all logs are equal most of the time
+	}
 	if r.IntN(2) == 0 {
 		p.offerTimeout = between(2*time.Second, 20*time.Second)
 	}

@@ -65,14 +65,13 @@ func newWorld(seed uint64, f flaw, trace io.Writer) *world {
 	w.history = &history{w: w, led: make(map[uint64]*machine), log: make(map[uint64]record), hashes: make(map[uint64]string)}
 	add := func(name string) *machine {
 		m := &machine{w: w, number: len(w.machines), name: name, powered: true, containers: make(map[string]*container)}
-		m.clock = clock{w: w, wall: w.between(-100e6, 100e6), drift: w.rng.Int64N(4001) - 2000}
+		m.clock = clock{w: w, wall: w.between(-100*time.Millisecond, 100*time.Millisecond), drift: w.rng.Int64N(20001) - 10000}
 		w.machines = append(w.machines, m)
 		return m
 	}
 	for i := range w.plan.nodes {
 		m := add(fmt.Sprintf("n%d", i))
 		m.id, m.node = m.name, newNodeDisk(m)
-		m.begin = w.daemon
 	}
 	w.nodes = w.machines[:w.plan.nodes:w.plan.nodes]
 	for i := range w.plan.frameworks {
@@ -110,18 +109,14 @@ func (w *world) begin() {
 	w.after(w.between(time.Second, 3*time.Second), w.read)
 }
 
-// daemon is the start of a node's process.
-func (w *world) daemon(p *process) {
-	if !p.machine.node.joined {
+// begin starts the parts of a node's daemon, once it is in the cluster.
+func (p *process) begin() {
+	d := p.machine.node
+	if !d.joined {
 		p.join(nil)
 		return
 	}
-	p.begin()
-}
-
-// begin starts the parts of a node that is in the cluster.
-func (p *process) begin() {
-	if d := p.machine.node; d.raftID != 0 {
+	if d.raftID != 0 {
 		p.openMember(d.raftID)
 	}
 	if !p.dead {

@@ -41,7 +41,7 @@ func (p *process) startAgent() {
 	cfg.MasterPingTimeout = w.plan.pingTimeout * time.Duration(w.plan.pings)
 	s := &agentShell{p: p, requests: make(map[agent.RequestID]*end), streams: make(map[agent.StreamID]*end)}
 	s.core = agent.New(cfg, m.clock.read())
-	s.loop = loop[agent.Event, agent.Effect]{p: p, name: "agent", core: s.core, tick: agent.Tick{}, carry: s.carry, show: showAgent}
+	s.loop = loop[agent.Event, agent.Effect]{p: p, name: "agent", core: s.core, tick: agent.Tick{}, carry: s.carry}
 	p.agent = s
 	m.node.stored = func(seq uint64) { s.loop.post(agent.Checkpointed{Seq: seq}) }
 	m.node.failed = func(why string) { p.fail("checkpoint: " + why) }

@@ -68,7 +68,7 @@ func newLeader(p *process, term uint64, id string, state *registry.State) *leade
 	}
 	l.core = master.New(cfg, m.clock.read())
 	l.loop = loop[master.Event, master.Effect]{
-		p: p, name: "master", core: l.core, tick: master.Tick{}, carry: l.carry, ready: l.acts, show: showMaster, idle: idleStep,
+		p: p, name: "master", core: l.core, tick: master.Tick{}, carry: l.carry, ready: l.acts, idle: idleStep,
 	}
 	l.steward = &steward{l: l, r: p.peer, since: m.clock.read()}
 	l.loop.wake()
@@ -288,9 +288,6 @@ func show(v any) string {
 	}
 	return text
 }
-
-func showMaster(v any) string { return show(v) }
-func showAgent(v any) string  { return show(v) }
 
 // masterID is the id of a time of office.
 func (w *world) masterID() string { return mesos.NewUUID(w.rng).String() }

@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	seeds = flag.Uint64("seeds", 300, "number of seeds of TestSeeds")
+	seeds = flag.Uint64("seeds", 0, "number of seeds of TestSeeds; 300 if 0, or 30 with -short or the race detector")
 	from  = flag.Uint64("from", 1, "the first of them")
 	tell  = flag.Bool("show", false, "print all that happens")
 )
@@ -41,7 +41,15 @@ func check(t *testing.T, seed uint64) {
 // CLU-5, CLU-30 to CLU-33, CLU-35 to CLU-37, CLU-60 to CLU-62, SCH-72, SCH-85, SCH-87, SCH-225, SCH-226,
 // SCH-268, SCH-269, EXE-149, EXE-154, EXE-157, EXE-168 to EXE-172
 func TestSeeds(t *testing.T) {
-	for seed := *from; seed < *from+*seeds; seed++ {
+	n := *seeds
+	switch {
+	case n > 0:
+	case testing.Short() || raced:
+		n = 30
+	default:
+		n = 300
+	}
+	for seed := *from; seed < *from+n; seed++ {
 		check(t, seed)
 	}
 }

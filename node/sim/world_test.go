@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// mostSteps is far more than any run needs: more come from a core that asks for a tick again and again.
+const mostSteps = 5_000_000
+
 // world is one simulated cluster with everything around it.
 type world struct {
 	seed  uint64
@@ -78,7 +81,9 @@ func (w *world) step(until time.Duration) bool {
 	}
 	e := w.queue.pop()
 	w.now = e.at
-	w.steps++
+	if w.steps++; w.steps > mostSteps {
+		w.failf("%d events and no end", w.steps)
+	}
 	w.mix(uint64(e.at))
 	w.mix(e.seq)
 	e.do()
