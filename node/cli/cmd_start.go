@@ -103,9 +103,9 @@ func runNode(cmd *cobra.Command, cfg *node.Config, check func() error, ready fun
 		cancel()
 		return err
 	}
-	ctx, stop := context.WithTimeout(ctx, 30*time.Second)
+	within, stop := context.WithTimeout(ctx, 30*time.Second)
 	defer stop()
-	err = n.WaitReady(ctx)
+	err = n.WaitReady(within)
 	stopped := ctx.Err() != nil && errors.Is(err, context.Canceled)
 	cancel()
 	switch {
