@@ -66,6 +66,7 @@ func newPlaceCommand(verb, title, long, done string) *cobra.Command {
 		},
 	}
 	a.addSocket(cmd)
+	cmd.ValidArgsFunction = a.completeNode
 	return cmd
 }
 
@@ -161,6 +162,7 @@ first to end them in order. A node that still runs leaves by itself with cluster
 		},
 	}
 	a.addSocket(cmd)
+	cmd.ValidArgsFunction = a.completeNode
 	return cmd
 }
 
@@ -229,6 +231,7 @@ drain goes on. When the node is drained, clusterd node activate gives it tasks a
 		},
 	}
 	a.addSocket(cmd)
+	cmd.ValidArgsFunction = a.completeNode
 	d.addTo(cmd)
 	cmd.Flags().BoolVar(&markGone, "mark-gone", false, "mark the agent as gone when it is drained: it cannot be activated again")
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "do not wait until the last task has ended")

@@ -27,9 +27,12 @@ func (e exitError) Error() string { return fmt.Sprintf("exit status %d", e.code)
 
 // Main runs the command line and returns the exit status of the process.
 func Main(args []string, in io.Reader, out, errOut io.Writer) int {
+	return execute(newRoot(), args, in, out, errOut)
+}
+
+func execute(root *cobra.Command, args []string, in io.Reader, out, errOut io.Writer) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
-	root := newRoot()
 	root.SetArgs(args)
 	root.SetIn(in)
 	root.SetOut(out)
@@ -95,7 +98,7 @@ func newRoot() *cobra.Command {
 	root.CompletionOptions.SetDefaultShellCompDirective(cobra.ShellCompDirectiveNoFileComp)
 	c := &common{}
 	root.AddCommand(
-		newDevCommand(), newStartCommand(), newJoinCommand(), newLeaveCommand(), newRestoreCommand(), newRecoverCommand(), newConfigCommand(),
+		newDevCommand(), newStartCommand(), newJoinCommand(), newLeaveCommand(), newRestoreCommand(), newRecoverCommand(), newConfigCommand(), newInstallServiceCommand(thisMachine()),
 		newRunCommand(c), newPsCommand(c), newKillCommand(c),
 		newCatCommand(c), newHeadCommand(c), newTailCommand(c), newLsCommand(c),
 		newStatusCommand(), newNodesCommand(), newStateCommand(c), newResolveCommand(c), newVersionCommand(),
