@@ -69,6 +69,7 @@ type cluster struct {
 	args   []string
 	master string // HOST:PORT
 	agent  string
+	client *http.Client // nil: the default one
 	cmd    *exec.Cmd
 	log    *bytes.Buffer
 	ended  chan error
@@ -209,9 +210,17 @@ func (c *cluster) leftovers() string {
 	return strings.Join(left, " ")
 }
 
+// http is what reaches the cluster.
+func (c *cluster) http() *http.Client {
+	if c.client != nil {
+		return c.client
+	}
+	return http.DefaultClient
+}
+
 func (c *cluster) get(addr, path string) (int, string) {
 	c.t.Helper()
-	resp, err := http.Get("http://" + addr + path)
+	resp, err := c.http().Get("http://" + addr + path)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -239,6 +248,14 @@ type framework struct {
 }
 
 func newFramework(t *testing.T, c *cluster, media mesos.MediaType, change func(*v1.FrameworkInfo)) *framework {
+	f := describeFramework(t, c, media, change)
+	f.subscribe()
+	t.Cleanup(func() { f.body.Close() })
+	return f
+}
+
+// describeFramework is a framework that has not subscribed yet.
+func describeFramework(t *testing.T, c *cluster, media mesos.MediaType, change func(*v1.FrameworkInfo)) *framework {
 	f := &framework{t: t, c: c, media: media, status: make(map[string][]*v1.TaskStatus), info: &v1.FrameworkInfo{
 		User: proto.String("root"), Name: proto.String(t.Name()), Checkpoint: proto.Bool(true), FailoverTimeout: proto.Float64(600), Roles: []string{"*"},
 	}}
@@ -250,19 +267,31 @@ func newFramework(t *testing.T, c *cluster, media mesos.MediaType, change func(*
 	if change != nil {
 		change(f.info)
 	}
-	f.subscribe()
-	t.Cleanup(func() { f.body.Close() })
 	return f
 }
 
 func (f *framework) subscribe() {
 	f.t.Helper()
-	f.stream, f.offers = "", nil
-	resp := f.post(&v1scheduler.Call{Type: v1scheduler.Call_SUBSCRIBE.Enum(), FrameworkId: f.info.Id, Subscribe: &v1scheduler.Call_Subscribe{FrameworkInfo: f.info}})
-	if resp.StatusCode != http.StatusOK {
-		text, _ := io.ReadAll(resp.Body)
-		f.t.Fatalf("SUBSCRIBE: %s %s", resp.Status, text)
+	if err := f.trySubscribe(); err != nil {
+		f.t.Fatal(err)
 	}
+}
+
+// trySubscribe returns why the master does not take the framework, if it does not. From then on calls go to
+// the one that did, which may be another that the first has named.
+func (f *framework) trySubscribe() error {
+	f.t.Helper()
+	f.stream, f.offers = "", nil
+	resp, err := f.send(&v1scheduler.Call{Type: v1scheduler.Call_SUBSCRIBE.Enum(), FrameworkId: f.info.Id, Subscribe: &v1scheduler.Call_Subscribe{FrameworkInfo: f.info}})
+	if err != nil {
+		return err
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		return errors.Join(fmt.Errorf("SUBSCRIBE at %s: %s %s", f.c.master, resp.Status, text), err)
+	}
+	f.c.master = resp.Request.URL.Host
 	f.stream, f.body = resp.Header.Get("Mesos-Stream-Id"), resp.Body
 	events := make(chan *v1scheduler.Event, 4096)
 	f.events = events
@@ -282,14 +311,30 @@ func (f *framework) subscribe() {
 			events <- ev
 		}
 	}()
-	ev := f.next()
+	var ev *v1scheduler.Event
+	select {
+	case ev = <-events:
+	case <-time.After(patience):
+	}
 	if ev.GetType() != v1scheduler.Event_SUBSCRIBED {
-		f.t.Fatalf("first event is %v, want SUBSCRIBED", ev)
+		resp.Body.Close()
+		return fmt.Errorf("SUBSCRIBE at %s: first event is %v, want SUBSCRIBED", f.c.master, ev)
 	}
 	f.info.Id = ev.GetSubscribed().GetFrameworkId()
+	return nil
 }
 
 func (f *framework) post(call *v1scheduler.Call) *http.Response {
+	f.t.Helper()
+	resp, err := f.send(call)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return resp
+}
+
+// send returns an error if there is no answer.
+func (f *framework) send(call *v1scheduler.Call) (*http.Response, error) {
 	f.t.Helper()
 	body, err := f.media.Marshal(call)
 	if err != nil {
@@ -304,11 +349,7 @@ func (f *framework) post(call *v1scheduler.Call) *http.Response {
 	if f.stream != "" {
 		req.Header.Set("Mesos-Stream-Id", f.stream)
 	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	return resp
+	return f.c.http().Do(req)
 }
 
 // call sends a call that must be answered 202.
