@@ -33,8 +33,13 @@ type nodeDisk struct {
 }
 
 func newNodeDisk(m *machine) *nodeDisk {
-	return &nodeDisk{m: m, kv: make(map[string][]byte), latency: 5 * time.Millisecond}
+	d := &nodeDisk{m: m, kv: make(map[string][]byte)}
+	d.mend()
+	return d
 }
+
+// mend ends all trouble with the disk.
+func (d *nodeDisk) mend() { d.latency, d.full, d.broken = 5*time.Millisecond, false, 0 }
 
 // sync is how long the next sync takes, or why it fails. One that nobody waits for is slow: a flaw.
 func (d *nodeDisk) sync(ignored bool) (time.Duration, string) {

@@ -222,7 +222,6 @@ func (w *world) killContainer() {
 // troubleDisk makes a disk slow, full or unreliable for some time.
 func (w *world) troubleDisk() {
 	d := w.victim().node
-	was := *d
 	switch w.rng.IntN(3) {
 	case 0:
 		d.latency = w.between(50*time.Millisecond, 2*time.Second)
@@ -231,7 +230,7 @@ func (w *world) troubleDisk() {
 	case 2:
 		d.broken = 100
 	}
-	w.after(w.outage(), func() { d.latency, d.full, d.broken = was.latency, was.full, was.broken })
+	w.after(w.outage(), d.mend)
 }
 
 // jumpClock sets a machine's wall clock.
@@ -302,7 +301,7 @@ func (w *world) heal() {
 		c.resume()
 	}
 	for _, m := range w.nodes {
-		m.node.full, m.node.broken, m.node.latency = false, 0, 5*time.Millisecond
+		m.node.mend()
 		m.powerOn()
 		if m.process == nil || m.process.dead {
 			m.startIn(w.between(0, time.Second))
