@@ -30,10 +30,11 @@ type executor struct {
 	live    []*task
 	unacked []*v1.TaskInfo
 	// updates that the agent has not confirmed, oldest first. sent of them were told on this
-	// connection; an executor tells one at a time, or order would be lost with a refusal.
+	// connection; an executor tells one at a time, or order would be lost with a refusal. posting is the
+	// number of the call under way, 0 for none.
 	updates []*v1.TaskStatus
 	sent    int
-	posting bool
+	posting uint64
 	late    *v1.TaskStatus // what a flaw lets another overtake
 }
 
@@ -60,7 +61,7 @@ func (x *executor) subscribeIn(d time.Duration) {
 func (x *executor) subscribe() {
 	call := x.call(v1executor.Call_SUBSCRIBE)
 	call.Subscribe = &v1executor.Call_Subscribe{UnacknowledgedTasks: slices.Clone(x.unacked)}
-	x.sent, x.posting = len(x.updates), false
+	x.sent, x.posting = len(x.updates), 0
 	for _, u := range x.updates {
 		call.Subscribe.UnacknowledgedUpdates = append(call.Subscribe.UnacknowledgedUpdates, &v1executor.Call_Update{Status: u})
 	}
@@ -83,7 +84,7 @@ func (x *executor) subscribe() {
 
 // disconnected tries again; an executor that is not to outlive its agent ends.
 func (x *executor) disconnected() {
-	x.stream, x.connected, x.posting = nil, false, false
+	x.stream, x.connected, x.posting = nil, false, 0
 	w := x.world()
 	switch {
 	case x.done:
@@ -181,12 +182,13 @@ func (x *executor) report(t *task, state v1.TaskState) {
 
 // post tells the agent the next update.
 func (x *executor) post() {
-	if !x.connected || x.posting || x.sent >= len(x.updates) {
+	if !x.connected || x.posting != 0 || x.sent >= len(x.updates) {
 		return
 	}
 	call := x.call(v1executor.Call_UPDATE)
 	call.Update = &v1executor.Call_Update{Status: x.updates[x.sent]}
-	x.posting = true
+	number := x.world().handle()
+	x.posting = number
 	stream := x.stream
 	again := func() {
 		if x.stream == stream && stream != nil {
@@ -199,8 +201,8 @@ func (x *executor) post() {
 		case x.stream != stream:
 		case r.status != 202:
 			again()
-		case x.posting:
-			x.posting = false
+		case x.posting == number:
+			x.posting = 0
 			x.sent++
 			x.post()
 		}
@@ -222,7 +224,7 @@ func (x *executor) acknowledged(a *v1executor.Event_Acknowledged) {
 	case i < x.sent:
 		x.sent--
 	case i == x.sent:
-		x.posting = false // confirmed before the answer to the call: that will be of no interest
+		x.posting = 0 // confirmed before the answer to the call: that will be of no interest
 	}
 	x.post()
 	x.rest()
