@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	randv2 "math/rand/v2"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -85,7 +87,14 @@ func (c *crew) verifyWith(id *identity) error {
 	if err != nil {
 		return fmt.Errorf("key of node %s: %w", id.NodeID, err)
 	}
-	creds, err := trust.NewCredentials(key, [][]byte{id.Certificate, id.Issuer}, [][]byte{id.Issuer})
+	// Other nodes may have renewed their certificates when this one was away.
+	authorities := [][]byte{id.Issuer}
+	for _, other := range c.ids {
+		if !slices.ContainsFunc(authorities, func(a []byte) bool { return bytes.Equal(a, other.Issuer) }) {
+			authorities = append(authorities, other.Issuer)
+		}
+	}
+	creds, err := trust.NewCredentials(key, [][]byte{id.Certificate, id.Issuer}, authorities)
 	if err != nil {
 		return fmt.Errorf("node %s: %w", id.NodeID, err)
 	}

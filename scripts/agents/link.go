@@ -158,10 +158,15 @@ func (c *crew) connect(n *node, stream uint64) {
 		default:
 			c.count(dialFailures)
 			c.fault("reach the leading master", err)
+			if n.refused(trust.Refused(err)) {
+				c.expel(n, err)
+				ev.expelled = true
+			}
 		}
 		n.loop.put(ev)
 		return
 	}
+	n.refused(false)
 	n.loop.put(greeted{n: n.place, stream: stream, term: w.GetTerm(), beat: time.Duration(w.GetBeat())})
 	// The handshake has grown this goroutine's stack: another one reads.
 	c.wg.Go(func() { c.read(l) })

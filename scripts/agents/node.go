@@ -52,6 +52,7 @@ type node struct {
 	hint           whereabouts // of the leader
 	hops           int         // redirections in a row
 	next           int         // in the list of masters
+	refusals       int         // of its certificate, in a row
 }
 
 // whereabouts is where a master is reached; the zero value is nowhere.
@@ -236,6 +237,22 @@ func (n *node) hinted() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.hint.peer != ""
+}
+
+// maxRefusals of its certificate in a row mean that the node was removed while it was away. One or the
+// other may come of a master that has not heard of a new authority yet.
+const maxRefusals = 10
+
+// refused notes whether a master has refused the node's certificate. It says whether that is final.
+func (n *node) refused(now bool) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !now {
+		n.refusals = 0
+		return false
+	}
+	n.refusals++
+	return n.refusals == maxRefusals
 }
 
 // agentID notes the id of the node's agent.

@@ -57,7 +57,7 @@ func start(ctx context.Context, s *settings, args []string, progress io.Writer) 
 		return nil, err
 	}
 	c := &campaign{settings: s, parts: parts, progress: progress, faults: make(faults)}
-	c.watch = watch{began: time.Now(), agents: int64(s.agents), want: int64(s.agents) * int64(s.tasksPerAgent)}
+	c.watch = watch{began: time.Now(), agents: int64(s.agents), want: int64(s.agents) * int64(s.tasksPerAgent), perAgent: int64(s.tasksPerAgent)}
 	if parts == 1 {
 		c.herd, err = recruit(s, known, 0, 1)
 	} else {

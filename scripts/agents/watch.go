@@ -13,6 +13,7 @@ import (
 type watch struct {
 	began        time.Time
 	agents, want int64 // that there are to be, and tasks
+	perAgent     int64 // tasks
 
 	joined, registered, full time.Time // when all were
 	offered                  time.Time // the first offer
@@ -34,8 +35,8 @@ func (w *watch) look(now time.Time, p picture, f figures, fs faults) string {
 		}
 	}
 	reached(&w.joined, p.Counts[joined] >= w.agents)
-	reached(&w.registered, p.Counts[registered] >= w.agents)
-	reached(&w.full, !w.registered.IsZero() && f.Running >= w.want)
+	reached(&w.registered, p.Counts[registered] >= w.agents-p.Counts[expelled])
+	reached(&w.full, !w.registered.IsZero() && f.Running >= w.want-p.Counts[expelled]*w.perAgent)
 	reached(&w.offered, f.Offers > 0)
 	if w.printed.IsZero() {
 		w.printed = w.began
