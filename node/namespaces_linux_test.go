@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -351,8 +352,18 @@ func (l *lab) settle() (leader *machine) {
 // master tells of its own copy only when it is alone.
 func (l *lab) same(m *machine) {
 	l.t.Helper()
-	want, err := l.settle().status()
+	leader := l.settle()
+	want, err := leader.status()
 	l.must(err)
+	// A follower hears with one of the next heartbeats how far it may apply.
+	l.until("the registry rests", func() bool {
+		s, err := leader.status()
+		if err != nil || s.Index != want.Index {
+			want = cmp.Or(s, want)
+			return false
+		}
+		return s.Time.Sub(want.Time) > time.Second
+	})
 	for _, o := range m.others() {
 		o.end(syscall.SIGKILL)
 	}
