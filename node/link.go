@@ -107,10 +107,16 @@ func (n *Node) follow() {
 
 // complain tells an operator, now and then, of what will not mend itself.
 func (n *Node) complain(err error) {
-	if !trust.Refused(err) || time.Since(n.complained) < time.Minute {
+	var refused *rejection
+	told := errors.As(err, &refused)
+	if !told && !trust.Refused(err) || time.Since(n.complained) < time.Minute {
 		return
 	}
 	n.complained = time.Now()
+	if told {
+		n.log.Warn("the leading master does not take this node", "reason", refused.reason)
+		return
+	}
 	n.log.Warn("a master refuses the certificate of this node: was the node removed from the cluster? To join again, run clusterd join with an empty --data-dir", "error", err)
 }
 

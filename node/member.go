@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -215,11 +216,20 @@ func (n *Node) dialMember(ctx context.Context, to uint64) (net.Conn, error) {
 	if !ok {
 		return nil, fmt.Errorf("raft member %d is not known to this node", to)
 	}
-	// A member that has moved cannot tell the registry before there is a quorum, perhaps not without
-	// itself: its own word, if it called here, is tried in turn with what the registry has (CLU-36).
-	if moved, ok := n.moved.Load(w.nodeID); ok && n.dials.Add(1)%2 == 0 {
-		w.addresses = moved.(*wire.Addresses)
+	// A member that has moved cannot tell the registry before there is a quorum, perhaps not without itself;
+	// and one that was away meanwhile does not hear of it by the registry when the other leads, because it
+	// cannot answer that one. So its own word, if it called here, and the leader's are tried as well (CLU-36).
+	// By chance, not in turn: dials of several members would take turns too.
+	known := []*wire.Addresses{w.addresses}
+	if moved, ok := n.moved.Load(w.nodeID); ok {
+		known = append(known, moved.(*wire.Addresses))
 	}
+	for _, o := range n.members.Load().GetMembers() {
+		if o.GetNodeId() == w.nodeID {
+			known = append(known, o.GetAddresses())
+		}
+	}
+	w.addresses = known[rand.IntN(len(known))]
 	return n.dialNode(ctx, w.nodeID, w.addresses.GetPeer(), trust.ProtocolRaft)
 }
 

@@ -47,7 +47,6 @@ type Node struct {
 	member      atomic.Pointer[member]       // nil unless this node is a raft member
 	members     atomic.Pointer[wire.Members] // as the leader last told
 	moved       sync.Map                     // node id to *wire.Addresses, of nodes that have called here
-	dials       atomic.Uint64                // of raft members
 	linked      atomic.Pointer[link]         // nil without a stream to the leader
 	lost        atomic.Value                 // string: why there was no stream the last time
 	term        atomic.Uint64                // the newest of which a leader was seen

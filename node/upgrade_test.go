@@ -67,7 +67,7 @@ func startVersion(t *testing.T, version string, cfg Config) *otherNode {
 		t.Fatal(err)
 	}
 	o := &otherNode{cfg: cfg, ended: make(chan error, 1)}
-	args := []string{"start", "--data-dir", cfg.DataDir, "--node-name", cfg.Name, "--role", cfg.Role, "--logging-level", "debug",
+	args := []string{"start", "--data-dir", cfg.DataDir, "--node-name", cfg.Name, "--role", cfg.Role,
 		"--listen", cfg.Listen, "--agent-listen", cfg.AgentListen, "--peer-listen", cfg.PeerListen, "--advertise", "127.0.0.1", "--hostname", "127.0.0.1"}
 	if len(cfg.Join) > 0 {
 		args = append(args, "--join", strings.Join(cfg.Join, ","), "--token", cfg.Token)
@@ -297,4 +297,30 @@ func TestIncompatibleVersion(t *testing.T) {
 	b.stop(t)
 	startVersion(t, "0.1.0", b.cfg)
 	untilCensus(t, at, "a 0.2.0 leader, b 0.1.0 learner, mixed-versions")
+}
+
+// A master that is away while another moves and becomes the leader finds that one when it is back. CLU-36
+func TestMovedLeader(t *testing.T) {
+	a := startNode(t, masterConfig(t, "a"))
+	b := joinNode(t, a, masterConfig(t, "b"), api.TokenAny)
+	c := joinNode(t, a, masterConfig(t, "c"), api.TokenAny)
+	until(t, "three voters", func() bool { return raftStates(t, a) == "a:leader b:voter c:voter" })
+	moved, away := b.config, c.config
+	for _, n := range []*Node{c, b} {
+		if err := n.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	moved.PeerListen, moved.Join, away.Join = freeAddress(t), nil, nil
+	b = startNode(t, moved)
+	until(t, "the new address in the registry", func() bool {
+		n, ok := b.member.Load().machine.View().Node(b.identity().NodeID)
+		return ok && n.GetPeerAddress() == moved.PeerListen
+	})
+	if err := a.member.Load().peer.Transfer(t.Context(), b.member.Load().id); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "b leads", func() bool { return b.leading.Load() != nil })
+	c = startNode(t, away)
+	until(t, "c has all", func() bool { return c.member.Load().machine.Hash()() == b.member.Load().machine.Hash()() })
 }
