@@ -31,7 +31,7 @@ type cluster struct {
 	Token   string   `json:"token"`
 }
 
-// office is how the cluster is asked: through the socket of a node on this machine, or the public API of
+// inquiry is how the cluster is asked: through the socket of a node on this machine, or the public API of
 // any node.
 type inquiry struct {
 	client *http.Client

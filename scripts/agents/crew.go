@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"math/rand/v2"
@@ -32,6 +33,7 @@ type crew struct {
 	known   []whereabouts // masters
 	index   uint64        // of the registry when they were
 	issuing string        // fingerprint of the authority that issues certificates
+	issuers [][]byte      // certificates of authorities, DER: each node's identity has one of these
 	counts  counts        // but those of the cores
 	faults  faults
 	failed  chan error // why the run must end, at most one
@@ -80,6 +82,19 @@ func newCrew(cfg crewConfig) *crew {
 	return c
 }
 
+// issuer is a certificate of an authority as all nodes have it in common.
+func (c *crew) issuer(der []byte) []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, known := range c.issuers {
+		if bytes.Equal(known, der) {
+			return known
+		}
+	}
+	c.issuers = append(c.issuers, der)
+	return der
+}
+
 // tend writes the identities down and renews certificates.
 func (c *crew) tend() {
 	tick := time.NewTicker(time.Second)
@@ -115,7 +130,7 @@ func (c *crew) renewed(n *node, r *wire.Renewed) error {
 		return fmt.Errorf("renewed certificate of node %s: it comes without that of its authority", n.identity().NodeID)
 	}
 	id := n.identity()
-	id.Certificate, id.Issuer = r.GetCertificates()[0], r.GetCertificates()[1]
+	id.Certificate, id.Issuer = r.GetCertificates()[0], c.issuer(r.GetCertificates()[1])
 	if err := n.become(id, rand.Float64()); err != nil {
 		return err
 	}

@@ -54,6 +54,7 @@ func (c *crew) enter(n *node) error {
 	id := c.ids[n.number]
 	fresh := id == nil
 	if !fresh {
+		id.Issuer = c.issuer(id.Issuer)
 		if err := n.become(*id, randv2.Float64()); err != nil {
 			return fmt.Errorf("-state: %w", err)
 		}
@@ -129,7 +130,7 @@ func (c *crew) admit(n *node) (*identity, error) {
 		joined, err := c.ask(n, ask, try)
 		if err == nil {
 			c.count(joins)
-			id.ClusterID, id.Certificate, id.Issuer = joined.GetClusterId(), joined.GetCertificates()[0], joined.GetCertificates()[1]
+			id.ClusterID, id.Certificate, id.Issuer = joined.GetClusterId(), joined.GetCertificates()[0], c.issuer(joined.GetCertificates()[1])
 			return id, nil
 		}
 		if c.ctx.Err() != nil {
