@@ -12,7 +12,7 @@ import (
 )
 
 var (
-	seeds = flag.Uint64("seeds", 0, "number of seeds of TestSeeds; 300 if 0, or 30 with -short or the race detector")
+	seeds = flag.Uint64("seeds", 0, "number of seeds of TestSeeds; 300 if 0, 30 with -short, 10 with the race detector")
 	from  = flag.Uint64("from", 1, "the first of them")
 	tell  = flag.Bool("show", false, "print all that happens")
 )
@@ -44,7 +44,9 @@ func TestSeeds(t *testing.T) {
 	n := *seeds
 	switch {
 	case n > 0:
-	case testing.Short() || raced:
+	case raced:
+		n = 10
+	case testing.Short():
 		n = 30
 	default:
 		n = 300

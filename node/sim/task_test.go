@@ -87,7 +87,7 @@ func (t *task) tell(s *v1.TaskStatus) {
 		t.checkOrder(uuid, state)
 		t.heard = append(t.heard, uuid)
 	}
-	if lasting(state) {
+	if lasting(state) && !t.refusedBefore(s) {
 		if t.final != 0 && t.final != state {
 			w.failf("task %s has ended as %s, then as %s: %s", t.id, t.final, state, s.GetMessage())
 		}
@@ -97,6 +97,13 @@ func (t *task) tell(s *v1.TaskStatus) {
 	if t.final != 0 {
 		t.known = t.final
 	}
+}
+
+// refusedBefore says whether a status only repeats in other words that the task was never launched: nobody
+// keeps a task that was refused, so that the answer to a question asked meanwhile does not know it.
+func (t *task) refusedBefore(s *v1.TaskStatus) bool {
+	refused := t.final == v1.TaskState_TASK_ERROR || t.final == v1.TaskState_TASK_DROPPED
+	return refused && t.starts == 0 && s.GetState() == v1.TaskState_TASK_GONE && s.GetReason() == v1.TaskStatus_REASON_RECONCILIATION
 }
 
 // checkOrder checks that the update comes in its turn. Updates of frameworks that do not checkpoint may
